@@ -1,0 +1,1 @@
+"""Ask models, score their answers honestly, and write one log for each method and task."""

@@ -1,0 +1,97 @@
+"""The one record that flows through everything: a prompt with its images and responses by role."""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+IMAGE_PLACEHOLDER = "<image>"
+
+
+class ImageRole(StrEnum):
+    """Which version of a pair's image a cell looks at."""
+
+    CLEAN = "clean"
+    REJECTED = "rejected"
+
+
+class ResponseRole(StrEnum):
+    """Which of a pair's responses a cell scores."""
+
+    CHOSEN = "chosen"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a pair comes from: data source, recipes, seed and licence."""
+
+    source: str = "unknown"
+    recipe: str | None = None
+    seed: int | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One prompt with images and responses by role.
+
+    A supervised example is a pair without rejected parts. The prompt holds one ``<image>`` for each image of
+    a role; the rejected images stand in the same places as the clean ones.
+
+    Attributes:
+        id: unique within its file.
+        prompt: the user's text, ``<image>`` placeholders included.
+        images: image files by role, in the order of their placeholders.
+        responses: texts by role.
+        weight: clinical relevance of the pair, or None where nobody gave one.
+        kind: the question kind, such as ``"presence"``.
+        group: what pairs on one image share; the clean image files where it is not given.
+        region: a mask file of the region of interest, where one is known.
+        provenance: where the pair comes from.
+    """
+
+    id: str
+    prompt: str
+    images: dict[ImageRole, tuple[Path, ...]] = field(default_factory=dict)
+    responses: dict[ResponseRole, str] = field(default_factory=dict)
+    weight: float | None = None
+    kind: str | None = None
+    region: Path | None = None
+    provenance: Provenance = Provenance()
+
+    @property
+    def image_key(self) -> str:
+        """The clean images' files, as one string: pairs with equal keys show the same images."""
+        return "|".join(str(path) for path in self.images.get(ImageRole.CLEAN, ()))
+
+    def with_response(self, role: ResponseRole, text: str) -> "Pair":
+        """Return a copy whose response in `role` is `text`."""
+        return replace(self, responses={**self.responses, role: text})
+
+    def with_images(self, role: ImageRole, images: tuple[Path, ...]) -> "Pair":
+        """Return a copy whose images in `role` are `images`."""
+        return replace(self, images={**self.images, role: images})
+
+    def to_row(self, root: Path) -> dict[str, Any]:
+        """Return the pair as a JSON object whose files are relative to `root` where they lie below it."""
+        row: dict[str, Any] = {
+            "id": self.id,
+            "prompt": self.prompt,
+            "images": {str(role): [_relative(path, root) for path in p] for role, p in self.images.items()},
+            "responses": {str(role): text for role, text in self.responses.items()},
+            "weight": self.weight,
+            "kind": self.kind,
+            "region": _relative(self.region, root) if self.region else None,
+            "provenance": {
+                "source": self.provenance.source,
+                "recipe": self.provenance.recipe,
+                "seed": self.provenance.seed,
+                "licence": self.provenance.licence,
+            },
+        }
+        return row
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
