@@ -1,0 +1,1 @@
+"""Vision-language models: load, encode prompts and images, generate."""

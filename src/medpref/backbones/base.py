@@ -1,0 +1,109 @@
+"""The small interface that the rest of medpref sees of a vision-language model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from PIL import Image
+from torch import Tensor, nn
+
+from medpref.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Token rows for one language-model call.
+
+    Attributes:
+        ids: token ids, image positions filled with the image token.
+        positions: position ids; branches of one prefix restart at its end.
+        allowed: which key (last axis) each query may see.
+        images: for each row, the indices of its images into the features handed over with it.
+    """
+
+    ids: Int[Tensor, "rows tokens"]
+    positions: Int[Tensor, "rows tokens"]
+    allowed: Bool[Tensor, "rows tokens tokens"]
+    images: tuple[tuple[int, ...], ...]
+
+
+class Backbone(ABC):
+    """A loaded model with its tokenizer, template and image processor."""
+
+    model: nn.Module
+    max_length: int
+    """How many tokens of prompt (images included) and response fit."""
+    image_token: int
+    """The id that stands at image positions."""
+    pad_token: int
+    """The id that fills short rows."""
+    shares_prefix: bool = False
+    """Whether `hidden` honours `Rows.allowed` and `Rows.positions`, so that branches may share a prefix."""
+
+    @abstractmethod
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Return the ids of a prompt in the chat template, image tokens in place."""
+
+    @abstractmethod
+    def response_ids(self, response: str) -> list[int]:
+        """Return the ids of a response and its end token."""
+
+    @abstractmethod
+    def pixel_values(self, image: Image.Image) -> Float[Tensor, "channels height width"]:
+        """Return one image as the vision tower takes it: resized, normalised, float32."""
+
+    @abstractmethod
+    def image_features(
+        self, pixels: Float[Tensor, "images channels height width"]
+    ) -> Float[Tensor, "images image_tokens width"]:
+        """Encode distinct images, once each, into the language model's embedding space."""
+
+    @abstractmethod
+    def hidden(
+        self, rows: Rows, features: Float[Tensor, "images image_tokens width"]
+    ) -> Float[Tensor, "rows tokens width"]:
+        """Return the last hidden states of `rows`, their images taken from `features`."""
+
+    @abstractmethod
+    def logits(self, hidden: Float[Tensor, "positions width"]) -> Float[Tensor, "positions vocabulary"]:
+        """Apply the LM head; only the tokens that can be said are scored."""
+
+    @abstractmethod
+    def generate(
+        self, prompts: Sequence[str], pixels: Float[Tensor, "images channels height width"] | None,
+        images: Sequence[Sequence[int]], *, max_new_tokens: int,
+    ) -> list[str]:
+        """Answer each prompt greedily; `images[i]` are the indices of prompt i's images into `pixels`."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write a plain Hugging Face folder (safetensors) that `load` reads back."""
+
+    @abstractmethod
+    def freeze(self, parts: Sequence[str]) -> None:
+        """Stop training of the named parts: tower, projector, language_model. Raises `InputError` for others."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneFamily:
+    """How backbones of one family come into being.
+
+    Attributes:
+        summary: one line for listings.
+        load: reads a folder written by `Backbone.save` or by Hugging Face's `save_pretrained`.
+    """
+
+    summary: str
+    load: Any
+
+
+backbones: Registry[BackboneFamily] = Registry("backbone")

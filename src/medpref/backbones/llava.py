@@ -1,0 +1,212 @@
+"""LLaVA: a CLIP tower, a two-layer projector and a Mistral, Qwen2 or other causal language model."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+from transformers import LlavaForConditionalGeneration, LlavaImageProcessorPil, PreTrainedTokenizerFast
+
+from medpref.backbones.base import Backbone, BackboneFamily, Rows, backbones
+from medpref.backbones.templates import Template, templates
+from medpref.errors import InputError, did_you_mean
+from medpref.files import disk_errors, write_json
+from medpref.pairs.pair import IMAGE_PLACEHOLDER
+
+SIDECAR = "medpref.json"
+PARTS = {
+    "tower": "vision_tower",
+    "projector": "multi_modal_projector",
+    "language_model": "language_model",
+}
+
+
+class LlavaBackbone(Backbone):
+    """A `LlavaForConditionalGeneration` with its tokenizer, image processor and chat template.
+
+    Args:
+        model: the model; its attention must be ``sdpa``, since eager attention misreads Boolean masks.
+        tokenizer: has an ``<image>``, an end and a padding token.
+        image_processor: pads to a square, resizes and normalises.
+        template: the chat template's name in `medpref.backbones.templates.templates`.
+        max_length: how many tokens of prompt (images included) and response fit.
+    """
+
+    shares_prefix = True
+
+    def __init__(
+        self,
+        model: LlavaForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerFast,
+        image_processor: LlavaImageProcessorPil,
+        template: str,
+        max_length: int,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.template_name = template
+        self.template: Template = templates[template]
+        self.max_length = max_length
+        self.image_token: int = model.config.image_token_index
+        self.pad_token: int = tokenizer.pad_token_id
+        self.image_tokens: int = _image_tokens(model.config)
+        self._reserved = tuple(t for t in tokenizer.all_special_tokens if t != IMAGE_PLACEHOLDER)
+
+    @classmethod
+    def load(cls, folder: Path, *, template: str | None = None, max_length: int | None = None) -> "LlavaBackbone":
+        """Load a folder written by `save`, or a plain Hugging Face LLaVA folder with the template named.
+
+        Weights are read from safetensors only, and every tensor must find its place.
+
+        Raises:
+            InputError: the folder is incomplete, weights are missing or left over, or no template is known.
+        """
+        if not (folder / "config.json").is_file():
+            raise InputError("this folder holds no model (no config.json)", where=str(folder))
+        side = json.loads((folder / SIDECAR).read_text()) if (folder / SIDECAR).is_file() else {}
+        chosen = template or side.get("template")
+        if chosen is None:
+            raise InputError(
+                "no chat template is named for this model",
+                where=str(folder),
+                remedy=f"Set template to one of: {', '.join(templates)}.",
+            )
+        model, report = LlavaForConditionalGeneration.from_pretrained(
+            folder,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
+        if wrong:
+            raise InputError(
+                f"{len(wrong)} tensors are missing, left over or of the wrong shape, such as {wrong[0]}",
+                where=str(folder),
+                remedy="The checkpoint does not belong to this architecture; convert it first.",
+            )
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        processor = LlavaImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        length = max_length or side.get("max_length") or model.config.text_config.max_position_embeddings
+        return cls(model, tokenizer, processor, chosen, length)
+
+    def save(self, folder: Path) -> None:
+        """Write model, tokenizer, image processor and template as one folder."""
+        with disk_errors(folder):
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+            self.image_processor.save_pretrained(folder)
+        write_json(folder / SIDECAR, {"template": self.template_name, "max_length": self.max_length})
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Return the ids of a prompt in the chat template, image tokens in place."""
+        return self.template.prompt_ids(
+            self.tokenizer,
+            prompt,
+            bos=self.tokenizer.bos_token_id,
+            image=self.image_token,
+            image_tokens=self.image_tokens,
+            reserved=self._reserved,
+        )
+
+    def response_ids(self, response: str) -> list[int]:
+        """Return the ids of a response and its end token."""
+        return self.template.response_ids(
+            self.tokenizer, response, eos=self.tokenizer.eos_token_id, reserved=self._reserved
+        )
+
+    def pixel_values(self, image: Image.Image) -> Float[Tensor, "channels height width"]:
+        """Return one image padded to a square with the mean colour, resized and normalised, float32."""
+        return self.image_processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+
+    def image_features(
+        self, pixels: Float[Tensor, "images channels height width"]
+    ) -> Float[Tensor, "images image_tokens width"]:
+        """Encode distinct images, once each, into the language model's embedding space."""
+        return torch.stack(list(self.model.model.get_image_features(pixels).pooler_output))
+
+    def hidden(
+        self, rows: Rows, features: Float[Tensor, "images image_tokens width"]
+    ) -> Float[Tensor, "rows tokens width"]:
+        """Return the last hidden states of `rows`; each row's images are spliced in at its image tokens."""
+        order = [image for row in rows.images for image in row]
+        images = SimpleNamespace(pooler_output=[features[image] for image in order])
+        output = self.model.model(
+            input_ids=rows.ids,
+            # One mask for all heads; Boolean masks are exact under sdpa and silently wrong under eager.
+            attention_mask=rows.allowed[:, None],
+            position_ids=rows.positions,
+            mm_encoder_outputs={"image": images} if order else None,
+            use_cache=False,
+        )
+        return output.last_hidden_state
+
+    def logits(self, hidden: Float[Tensor, "positions width"]) -> Float[Tensor, "positions vocabulary"]:
+        """Apply the LM head in fp32; the image token cannot be said and takes no probability."""
+        scores = self.model.lm_head(hidden).float()
+        mask = torch.zeros(scores.shape[-1], dtype=torch.bool, device=scores.device)
+        mask[self.image_token] = True
+        return scores.masked_fill(mask, float("-inf"))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[str],
+        pixels: Float[Tensor, "images channels height width"] | None,
+        images: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+    ) -> list[str]:
+        """Answer each prompt greedily in one left-padded batch."""
+        ids = [self.prompt_ids(prompt) for prompt in prompts]
+        longest = max(map(len, ids))
+        pad = self.tokenizer.pad_token_id
+        tokens = torch.tensor([[pad] * (longest - len(row)) + row for row in ids], device=self.device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=self.device)
+        order = [image for row in images for image in row]
+        extra: dict[str, Any] = {"pixel_values": pixels[order]} if pixels is not None and order else {}
+        output = self.model.generate(
+            input_ids=tokens,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            suppress_tokens=[self.image_token],
+            pad_token_id=pad,
+            **extra,
+        )
+        answers = self.tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
+        return [answer.strip() for answer in answers]
+
+    def freeze(self, parts: Sequence[str]) -> None:
+        """Stop training of the named parts.
+
+        Raises:
+            InputError: a part is none of tower, projector, language_model.
+        """
+        for part in parts:
+            if part not in PARTS:
+                raise InputError(f"there is no part called {part!r}", where="freeze", remedy=did_you_mean(part, PARTS))
+            getattr(self.model.model, PARTS[part]).requires_grad_(False)
+
+
+def _image_tokens(config: Any) -> int:
+    """Return how many tokens one image takes: the patches, and the CLS token where it is kept."""
+    patches = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
+    return int(patches) + (config.vision_feature_select_strategy != "default")
+
+
+def trainable_parameters(model: nn.Module) -> int:
+    """Count the parameters that training changes."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+backbones.add(
+    "llava",
+    BackboneFamily("a Hugging Face LLaVA folder (LlavaForConditionalGeneration)", LlavaBackbone.load),
+)

@@ -1,0 +1,7 @@
+"""Preference objectives: small pure functions from the log-probs of named cells to a loss for each pair."""
+
+from medpref.objectives import preference as preference
+from medpref.objectives import supervised as supervised
+from medpref.objectives.base import Objective, Scores, objectives
+
+__all__ = ["Objective", "Scores", "objectives"]

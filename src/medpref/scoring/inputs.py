@@ -1,0 +1,105 @@
+"""Token ids and pixels of pairs, made once and kept: what a scorer feeds the model."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from medpref.backbones.base import Backbone
+from medpref.backbones.templates import fit
+from medpref.errors import InputError
+from medpref.pairs.pair import ImageRole, Pair, ResponseRole
+
+
+class BatchImages(NamedTuple):
+    """The distinct images of a batch.
+
+    Attributes:
+        pixels: one entry for each distinct image, float32.
+        numbers: where each image file stands in `pixels`.
+    """
+
+    pixels: Float[Tensor, "images channels height width"]
+    numbers: dict[FilePath, int]
+
+    def indices(self, pair: Pair, role: ImageRole) -> tuple[int, ...]:
+        """Return where a pair's images of `role` stand in `pixels`."""
+        return tuple(self.numbers[path] for path in pair.images.get(role, ()))
+
+
+class InputCache:
+    """Token ids by text and pixels by image file, pixels within a limit.
+
+    Args:
+        backbone: whose template and image processor are used.
+        max_bytes: the most that pixels may take, in bytes; the image used longest ago goes first.
+    """
+
+    def __init__(self, backbone: Backbone, *, max_bytes: int = 1 << 30) -> None:
+        self.backbone = backbone
+        self.image_token = backbone.image_token
+        self.pad = backbone.pad_token
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._pixels: OrderedDict[FilePath, Float[Tensor, "channels height width"]] = OrderedDict()
+        self._prompts: dict[str, tuple[int, ...]] = {}
+        self._responses: dict[str, tuple[int, ...]] = {}
+
+    def ids(self, pair: Pair, role: ResponseRole) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the ids of a pair's prompt and of one of its responses.
+
+        Raises:
+            InputError: together they do not fit the backbone's context.
+        """
+        text = pair.responses[role]
+        if pair.prompt not in self._prompts:
+            self._prompts[pair.prompt] = tuple(self.backbone.prompt_ids(pair.prompt))
+        if text not in self._responses:
+            self._responses[text] = tuple(self.backbone.response_ids(text))
+        prompt, response = self._prompts[pair.prompt], self._responses[text]
+        fit(len(prompt), len(response), self.backbone.max_length, pair.id)
+        return prompt, response
+
+    def pixels(self, path: FilePath) -> Float[Tensor, "channels height width"]:
+        """Return one image file as the vision tower takes it.
+
+        Raises:
+            InputError: the file is missing or is no image.
+        """
+        if path in self._pixels:
+            self._pixels.move_to_end(path)
+            return self._pixels[path]
+        value = self.backbone.pixel_values(open_image(path))
+        self._pixels[path] = value
+        self._bytes += value.nbytes
+        while self._bytes > self._max_bytes and len(self._pixels) > 1:
+            self._bytes -= self._pixels.popitem(last=False)[1].nbytes
+        return value
+
+    def batch_images(self, pairs: Sequence[Pair], roles: Sequence[ImageRole]) -> BatchImages:
+        """Return the distinct images that `pairs` show in `roles`."""
+        wanted = [path for role in dict.fromkeys(roles) for pair in pairs for path in pair.images.get(role, ())]
+        numbers = {path: number for number, path in enumerate(dict.fromkeys(wanted))}
+        stack = [self.pixels(path) for path in numbers]
+        return BatchImages(torch.stack(stack) if stack else torch.empty(0, 3, 1, 1), numbers)
+
+
+def open_image(path: FilePath) -> Image.Image:
+    """Open and decode an image file.
+
+    Raises:
+        InputError: the file is missing or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise InputError("the image is missing", where=str(path)) from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"the image cannot be read ({type(error).__name__})", where=str(path)) from None

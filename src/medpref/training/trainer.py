@@ -1,0 +1,229 @@
+"""The trainer: it asks the objective for its cells, the scorer for their log-probs, and steps."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from medpref.backbones.base import Backbone
+from medpref.errors import InputError, RunError
+from medpref.files import write_jsonl
+from medpref.objectives.base import Objective, Scores
+from medpref.pairs.pair import Pair
+from medpref.pairs.store import group_by_image
+from medpref.scoring.cells import missing_part
+from medpref.scoring.scorer import Scorer
+from medpref.training.metrics import Advance, RunningMeans, batch_metrics
+from medpref.training.reference import ReferenceLogps
+from medpref.training.settings import TrainingSettings
+
+
+class PairGroups(Dataset[tuple[Pair, ...]]):
+    """Pairs on the same image, together: one item is one image with up to `largest` of its pairs."""
+
+    def __init__(self, pairs: Sequence[Pair], largest: int) -> None:
+        self.groups = group_by_image(pairs, largest)
+
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self.groups)
+
+    def __getitem__(self, index: int) -> tuple[Pair, ...]:
+        """Return one group."""
+        return self.groups[index]
+
+
+def collate(groups: Sequence[tuple[Pair, ...]]) -> dict[str, Any]:
+    """Put the pairs of several groups into one batch."""
+    return {"pairs": [pair for group in groups for pair in group]}
+
+
+class PreferenceTrainer(Trainer):  # type: ignore[misc]
+    """transformers' `Trainer` with an objective for a loss.
+
+    Args:
+        backbone: the model to train, in place.
+        pairs: what to train on.
+        objective: names the cells and gives the loss.
+        objective_settings: keyword arguments of the loss.
+        reference: log-probs of the starting weights, where the objective needs them.
+        settings: steps, learning rate and the rest.
+        seed: of the order of the data.
+        folder: where checkpoints go.
+        advance: called with 1 after each step, for progress.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        pairs: Sequence[Pair],
+        objective: Objective,
+        objective_settings: dict[str, float],
+        reference: ReferenceLogps | None,
+        settings: TrainingSettings,
+        *,
+        seed: int,
+        folder: Path,
+        advance: Advance = lambda _: None,
+    ) -> None:
+        check_pairs(pairs, objective)
+        if objective.needs_reference and reference is None:
+            raise InputError(f"objective {objective.name} needs reference log-probs")
+        self.backbone = backbone
+        self.scorer = Scorer(backbone)
+        self.objective = objective
+        self.objective_settings = objective_settings
+        self.reference = reference
+        self.settings = settings
+        self.means = RunningMeans()
+        backbone.freeze(settings.freeze)
+        super().__init__(
+            model=backbone.model,
+            args=training_arguments(settings, seed, folder),
+            train_dataset=PairGroups(pairs, settings.pairs_per_image),
+            data_collator=collate,
+            callbacks=[_Progress(advance)],
+        )
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
+    ) -> Tensor | tuple[Tensor, dict[str, Any]]:
+        """Return the mean loss of a batch of pairs, in nats.
+
+        Raises:
+            RunError: the loss is not a finite number; the message names the step and the pairs.
+        """
+        pairs: list[Pair] = inputs["pairs"]
+        scores = self.batch_scores(pairs)
+        losses = self.objective.loss(scores, **self.objective_settings)
+        if not torch.isfinite(losses).all():
+            bad = [pair.id for pair, loss in zip(pairs, losses.tolist(), strict=True) if not abs(loss) < float("inf")]
+            raise RunError(
+                f"the loss of {len(bad)} pairs is not a finite number at step {self.state.global_step + 1}",
+                where=f"pairs {', '.join(bad[:5])}",
+                remedy="Lower the learning rate, or look at these pairs.",
+            )
+        self.means.add(batch_metrics(scores, self.objective_settings.get("beta", 0.1)))
+        loss = losses.mean()
+        return (loss, {"losses": losses}) if return_outputs else loss
+
+    def batch_scores(self, pairs: Sequence[Pair]) -> Scores:
+        """Score the objective's cells under the policy and look up the reference."""
+        cells = self.objective.cells
+        scored = self.scorer.score(pairs, cells)
+        logps = {cell: score.logps for cell, score in scored.items()}
+        lengths = {cell: score.lengths for cell, score in scored.items()}
+        reference = self.reference.look_up(pairs, cells) if self.reference else {}
+        # check_pairs has made sure that a weight is there where the objective reads it.
+        weights = torch.tensor([pair.weight or 0.0 for pair in pairs]) if self.objective.needs_weight else None
+        return Scores(logps, reference, lengths, weights)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW, the vision tower with its own learning rate."""
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(
+                parameter_groups(self.model, self.settings), weight_decay=self.settings.weight_decay
+            )
+        return self.optimizer
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the metrics since the last line to what the Trainer logs."""
+        super().log({**logs, **self.means.take()}, start_time)
+
+    def write_log(self, path: Path) -> None:
+        """Write one line for each logged step, without the timings, which differ from run to run."""
+        rows = [row for row in self.state.log_history if "loss" in row]
+        write_jsonl(path, [{key: value for key, value in row.items() if key != "epoch"} for row in rows])
+
+
+class _Progress(TrainerCallback):  # type: ignore[misc]
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Count the steps that an earlier, killed run has done."""
+        self._advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Count a step."""
+        self._advance(1)
+
+
+def check_pairs(pairs: Sequence[Pair], objective: Objective) -> None:
+    """Check that every pair has what the objective reads.
+
+    Raises:
+        InputError: there are no pairs, or one lacks a cell's part or the weight; the message names it.
+    """
+    if not pairs:
+        raise InputError("there is no pair to train on")
+    for pair in pairs:
+        lacking = next(filter(None, (missing_part(pair, cell) for cell in objective.cells)), None)
+        if lacking is None and objective.needs_weight and pair.weight is None:
+            lacking = "no weight"
+        if lacking:
+            raise InputError(
+                f"{lacking}, which objective {objective.name} needs",
+                where=f"pair {pair.id}",
+                remedy="Name a recipe that makes it, or leave the pair out.",
+            )
+
+
+def parameter_groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Split the trained parameters into tower and rest, each with its learning rate."""
+    groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups["vision_tower" in name].append(parameter)
+    rates = {False: settings.learning_rate, True: settings.learning_rate * settings.tower_factor}
+    return [{"params": members, "lr": rates[tower]} for tower, members in groups.items() if members]
+
+
+def training_arguments(settings: TrainingSettings, seed: int, folder: Path) -> TrainingArguments:
+    """Translate our settings into transformers'."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.images_per_step,
+        gradient_accumulation_steps=settings.accumulate,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(settings.warmup_share * settings.steps),
+        max_grad_norm=settings.max_grad_norm,
+        logging_strategy="steps",
+        logging_steps=settings.log_every,
+        save_strategy="steps",
+        save_steps=settings.checkpoint_every,
+        save_total_limit=1,
+        bf16=settings.precision == "bf16",
+        seed=seed,
+        data_seed=seed,
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=False,
+        log_level="error",
+    )
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint in `folder` that was written to its end, or None.
+
+    A checkpoint is whole once the trainer's state, the last file of it, can be read.
+    """
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
+    return next((path for path in found if _is_whole(path)), None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return False
+    return True
