@@ -88,6 +88,29 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     write_text(path, "".join(line + "\n" for line in lines))
 
 
+def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (line number from 1, value) of a JSONL file; empty lines are passed over.
+
+    Raises:
+        InputError: the file is missing or a line is no JSON; the message names it.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except FileNotFoundError:
+        raise InputError("there is no such file", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"the file is no UTF-8 text ({error.reason})", where=str(path)) from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(
+                    f"the line is no JSON, perhaps cut short ({error.msg} at column {error.colno})",
+                    where=f"{path}, line {number}",
+                ) from None
+
+
 def content_hash(*parts: Any) -> str:
     """Return 16 hexadecimal digits that change with any part: bytes as they are, the rest as sorted JSON."""
     digest = hashlib.sha256()

@@ -24,20 +24,20 @@ def dpo(scores: Scores, *, beta: float = 0.1) -> PairValues:
 
 @objective("irpo", CHOSEN, REJECTED)
 def irpo(scores: Scores, *, beta: float = 0.1, alpha: float = 1.0) -> PairValues:
-    """IRPO (DPO + NLL): dpo − α log π(yw|m)/|yw|, mean per sequence. Pang et al. 2024, arXiv:2404.19733, eq. 1."""
+    """IRPO (DPO + NLL): dpo − α log π(yw|m)/|yw|, mean per sequence. Pang et al. 2024, arXiv:2404.19733."""
     nll = -scores.logps[CHOSEN] / scores.lengths[CHOSEN]
     return dpo(scores, beta=beta) + alpha * nll
 
 
 @objective("copo", CHOSEN, CHOSEN_ON_REJECTED_IMAGE)
 def copo(scores: Scores, *, beta: float = 0.1) -> PairValues:
-    """CoPO: −log σ(β[Δ(m,yw) − Δ(m',yw)]). Wang et al. 2024 (mDPO), arXiv:2406.11839, eq. 4."""
+    """CoPO: −log σ(β[Δ(m,yw) − Δ(m',yw)]). Wang et al. 2024 (mDPO), arXiv:2406.11839."""
     return -logsigmoid(beta * (scores.delta(CHOSEN) - scores.delta(CHOSEN_ON_REJECTED_IMAGE)))
 
 
 @objective("mdpo", CHOSEN, REJECTED, CHOSEN_ON_REJECTED_IMAGE)
 def mdpo(scores: Scores, *, beta: float = 0.1, delta: float = 0.0) -> PairValues:
-    """mDPO: dpo + copo − log σ(βΔ(m,yw) − δ), equal weights. Wang et al. 2024, arXiv:2406.11839, eq. 6."""
+    """mDPO: dpo + copo − log σ(βΔ(m,yw) − δ), equal weights. Wang et al. 2024, arXiv:2406.11839."""
     anchor = -logsigmoid(beta * scores.delta(CHOSEN) - delta)
     return dpo(scores, beta=beta) + copo(scores, beta=beta) + anchor
 

@@ -12,10 +12,17 @@ from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, ResponseRole
 MAX_PIXELS = 100_000_000
 
 
-def faults(pair: Pair) -> Iterator[str]:
-    """Yield every reason why a pair cannot be used: none for a sound one."""
+def faults(pair: Pair, *, verify_images: bool = True) -> Iterator[str]:
+    """Yield every reason why a pair cannot be used: none for a sound one.
+
+    Args:
+        pair: the pair.
+        verify_images: also decode its image files.
+    """
     yield from _text_faults(pair)
-    yield from _image_faults(pair)
+    yield from _count_faults(pair)
+    if verify_images:
+        yield from _file_faults(pair)
     if pair.weight is not None and not 0 <= pair.weight < float("inf"):
         yield f"the weight {pair.weight} is no finite number from 0 up"
 
@@ -33,7 +40,7 @@ def _text_faults(pair: Pair) -> Iterator[str]:
         yield "the chosen and the rejected response are equal"
 
 
-def _image_faults(pair: Pair) -> Iterator[str]:
+def _count_faults(pair: Pair) -> Iterator[str]:
     clean = pair.images.get(ImageRole.CLEAN, ())
     rejected = pair.images.get(ImageRole.REJECTED, ())
     placeholders = pair.prompt.count(IMAGE_PLACEHOLDER)
@@ -42,8 +49,11 @@ def _image_faults(pair: Pair) -> Iterator[str]:
         yield f"{placeholders} {IMAGE_PLACEHOLDER} in the prompt for {len(clean)} images"
     if rejected and len(rejected) != len(clean):
         yield f"{len(rejected)} rejected images for {len(clean)} clean ones"
+
+
+def _file_faults(pair: Pair) -> Iterator[str]:
     masks = (pair.region,) if pair.region else ()
-    for path in (*clean, *rejected, *masks):
+    for path in (*(path for paths in pair.images.values() for path in paths), *masks):
         fault = image_fault(path)
         if fault:
             yield f"{fault}: {path}"

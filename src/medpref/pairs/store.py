@@ -49,13 +49,16 @@ class PairFile:
         write_jsonl(path, [{"line": q.line, "id": q.id, "reason": q.reason, "row": q.row} for q in self.quarantined])
 
 
-def read_pairs(path: Path, *, images: Path | None = None, fatal: bool = False) -> PairFile:
+def read_pairs(
+    path: Path, *, images: Path | None = None, fatal: bool = False, verify_images: bool = True
+) -> PairFile:
     """Read a JSONL, JSON-array or Parquet file of any shape in `medpref.pairs.formats`.
 
     Args:
         path: the file.
         images: the folder that relative image paths start from; the file's own folder where not given.
         fatal: raise on the first row that fails instead of putting it aside.
+        verify_images: decode every image once; off only for files that were checked when they were made.
 
     Raises:
         InputError: the file is missing or cannot be read at all, or `fatal` and a row fails.
@@ -67,7 +70,7 @@ def read_pairs(path: Path, *, images: Path | None = None, fatal: bool = False) -
     quarantined: list[Quarantined] = []
     seen: dict[str, int] = {}
     for line, row, fault in _rows(path):
-        pair, reason = (None, fault) if fault else _pair(row, root, line, seen)
+        pair, reason = (None, fault) if fault else _pair(row, root, line, seen, verify_images)
         if pair is not None:
             pairs.append(pair)
             continue
@@ -83,12 +86,14 @@ def read_pairs(path: Path, *, images: Path | None = None, fatal: bool = False) -
     return PairFile(path, tuple(pairs), tuple(quarantined))
 
 
-def _pair(row: Any, root: Path, line: int, seen: dict[str, int]) -> tuple[Pair | None, str | None]:
+def _pair(
+    row: Any, root: Path, line: int, seen: dict[str, int], verify_images: bool
+) -> tuple[Pair | None, str | None]:
     try:
         pair = parse_row(row, root, fallback_id=f"line-{line}")
     except (RowError, ValueError, AttributeError, TypeError) as error:
         return None, str(error)
-    reasons = list(faults(pair))
+    reasons = list(faults(pair, verify_images=verify_images))
     if pair.id in seen:
         reasons.insert(0, f"the id is that of line {seen[pair.id]}")
     else:

@@ -57,13 +57,17 @@ class InputCache:
             InputError: together they do not fit the backbone's context.
         """
         text = pair.responses[role]
-        if pair.prompt not in self._prompts:
-            self._prompts[pair.prompt] = tuple(self.backbone.prompt_ids(pair.prompt))
         if text not in self._responses:
             self._responses[text] = tuple(self.backbone.response_ids(text))
-        prompt, response = self._prompts[pair.prompt], self._responses[text]
+        prompt, response = self.prompt_ids(pair.prompt), self._responses[text]
         fit(len(prompt), len(response), self.backbone.max_length, pair.id)
         return prompt, response
+
+    def prompt_ids(self, prompt: str) -> tuple[int, ...]:
+        """Return the ids of a prompt, image tokens in place."""
+        if prompt not in self._prompts:
+            self._prompts[prompt] = tuple(self.backbone.prompt_ids(prompt))
+        return self._prompts[prompt]
 
     def pixels(self, path: FilePath) -> Float[Tensor, "channels height width"]:
         """Return one image file as the vision tower takes it.

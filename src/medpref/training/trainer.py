@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError, RunError
@@ -87,8 +87,10 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
             args=training_arguments(settings, seed, folder),
             train_dataset=PairGroups(pairs, settings.pairs_per_image),
             data_collator=collate,
-            callbacks=[_Progress(advance)],
+            callbacks=step_progress(advance),
         )
+        # It would print every log line; ours go to the training log.
+        self.remove_callback(PrinterCallback)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any
@@ -152,6 +154,11 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Count a step."""
         self._advance(1)
+
+
+def step_progress(advance: Advance) -> list[TrainerCallback]:
+    """Return callbacks that call `advance` with the number of optimizer steps done."""
+    return [_Progress(advance)]
 
 
 def check_pairs(pairs: Sequence[Pair], objective: Objective) -> None:

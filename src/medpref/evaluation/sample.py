@@ -1,0 +1,88 @@
+"""What a task asks: a prompt on images, with the answer that is right."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medpref.errors import InputError
+from medpref.files import read_jsonl, write_jsonl
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question to be asked and scored.
+
+    Attributes:
+        id: unique within its task.
+        prompt: the user's text with one ``<image>`` for each image.
+        images: image files in the order of their placeholders.
+        gold: the right answer.
+        kinds: question kinds, the most certain first.
+        closed: whether the question has a closed set of answers.
+        choices: that set, where it is known.
+        cluster: the image or patient that intervals are clustered by.
+        region: a mask file of the region of interest, where one is known.
+    """
+
+    id: str
+    prompt: str
+    images: tuple[Path, ...]
+    gold: str
+    kinds: tuple[str, ...] = ()
+    closed: bool = False
+    choices: tuple[str, ...] = ()
+    cluster: str = ""
+    region: Path | None = None
+
+    def to_row(self, root: Path) -> dict[str, Any]:
+        """Return the sample as a JSON object whose files are relative to `root` where they lie below it."""
+        return {
+            "id": self.id,
+            "prompt": self.prompt,
+            "images": [relative_to(path, root) for path in self.images],
+            "gold": self.gold,
+            "kinds": list(self.kinds),
+            "closed": self.closed,
+            "choices": list(self.choices),
+            "cluster": self.cluster,
+            "region": relative_to(self.region, root) if self.region else None,
+        }
+
+
+def relative_to(path: Path, root: Path) -> str:
+    """Return `path` relative to `root` where it lies below it, and whole otherwise."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def write_samples(path: Path, samples: Iterable[Sample]) -> None:
+    """Write samples as JSONL, whole or not at all."""
+    write_jsonl(path, [sample.to_row(path.parent) for sample in samples])
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Read what `write_samples` wrote.
+
+    Raises:
+        InputError: the file is missing or a line is broken; the message names it.
+    """
+    samples = []
+    for line, row in read_jsonl(path):
+        try:
+            samples.append(_from_row(row, path.parent))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"this is no sample: {error}", where=f"{path}, line {line}") from None
+    return samples
+
+
+def _from_row(row: dict[str, Any], root: Path) -> Sample:
+    region = row.pop("region", None)
+    return Sample(
+        **{
+            **row,
+            "images": tuple(root / image for image in row["images"]),
+            "kinds": tuple(row["kinds"]),
+            "choices": tuple(row["choices"]),
+            "region": root / region if region else None,
+        }
+    )

@@ -1,0 +1,8 @@
+"""The tasks: one small versioned file each."""
+
+from medpref.evaluation.tasks import phantom_caption as phantom_caption
+from medpref.evaluation.tasks import phantom_vqa as phantom_vqa
+from medpref.evaluation.tasks import vqa as vqa
+from medpref.evaluation.tasks.base import Scored, Task, tasks
+
+__all__ = ["Scored", "Task", "tasks"]

@@ -1,0 +1,76 @@
+"""Recipes for pair weights: the clinical relevance that MMedPO multiplies its loss by."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+
+from medpref.errors import InputError
+from medpref.pairs.pair import Pair
+from medpref.pairs.recipes.base import Recipe, note_recipe
+from medpref.registry import Registry
+
+weight_recipes: Registry[Recipe[Any]] = Registry("weight recipe")
+
+
+class WeightSettings(BaseModel):
+    """How raw relevance scores in [0, 1] become weights.
+
+    Attributes:
+        normalise: ``standardise`` to mean 1 and variance 0.1 and clip to [0.75, 1.25], or take them ``raw``,
+            as published code does; a raw score of 0 deletes its pair.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    normalise: Literal["standardise", "raw"] = "standardise"
+
+
+class KindSettings(WeightSettings):
+    """Relevance by question kind; `other` is for kinds that are not listed."""
+
+    kinds: dict[str, float]
+    other: float = 0.5
+
+
+def standardise(scores: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pairs"]:
+    """Return scores with mean 1 and variance 0.1, clipped to [0.75, 1.25]. arXiv:2412.06141, sec. 3.3.
+
+    Equal scores all become 1.
+    """
+    spread = float(scores.std())
+    centred = (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
+    return np.clip(1 + np.sqrt(0.1) * centred, 0.75, 1.25)
+
+
+def _weigh(pairs: Sequence[Pair], raw: list[float], settings: WeightSettings, name: str, seed: int) -> list[Pair]:
+    scores = np.asarray(raw, dtype=np.float64)
+    weights = standardise(scores) if settings.normalise == "standardise" else scores
+    label = f"{name} ({settings.normalise})"
+    return [note_recipe(replace(p, weight=float(w)), label, seed) for p, w in zip(pairs, weights, strict=True)]
+
+
+def given(pairs: Sequence[Pair], settings: WeightSettings, seed: int, folder: Path) -> list[Pair]:
+    """Use the weights that came with the pairs.
+
+    Raises:
+        InputError: a pair has none.
+    """
+    for pair in pairs:
+        if pair.weight is None:
+            raise InputError("the pair came without a weight", where=f"pair {pair.id}")
+    return _weigh(pairs, [pair.weight or 0.0 for pair in pairs], settings, "given", seed)
+
+
+def by_kind(pairs: Sequence[Pair], settings: KindSettings, seed: int, folder: Path) -> list[Pair]:
+    """Weigh pairs by their question kind."""
+    raw = [settings.kinds.get(pair.kind or "", settings.other) for pair in pairs]
+    return _weigh(pairs, raw, settings, "by-kind", seed)
+
+
+weight_recipes.add("given", Recipe("the weights that came with the pairs", WeightSettings, given))
+weight_recipes.add("by-kind", Recipe("a relevance for each question kind", KindSettings, by_kind))

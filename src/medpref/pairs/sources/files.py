@@ -1,0 +1,87 @@
+"""A user's own pair files: any shape that `medpref.pairs.formats` reads."""
+
+from pathlib import Path
+
+from medpref.evaluation.sample import Sample
+from medpref.files import file_hash
+from medpref.pairs.pair import ImageRole, Pair, ResponseRole
+from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
+from medpref.pairs.store import PairFile, read_pairs
+
+
+class FileSettings(SourceSettings):
+    """Where the files are.
+
+    Attributes:
+        train: pairs for the SFT model; only their chosen side is read.
+        pool: pairs for the preference methods; the train file where not given.
+        validation, test: questions with the right answer as the chosen response.
+        images: the folder that relative image paths start from; each file's own folder where not given.
+        licence: told in the report.
+    """
+
+    train: Path
+    pool: Path | None = None
+    validation: Path | None = None
+    test: Path
+    images: Path | None = None
+    licence: str = "not stated"
+
+
+def load(settings: FileSettings, folder: Path, fatal: bool, advance: Advance) -> DataSet:
+    """Read all files."""
+    read = {
+        name: read_pairs(path, images=settings.images, fatal=fatal)
+        for name in ("train", "pool", "validation", "test")
+        if (path := getattr(settings, name))
+    }
+    train = read["train"]
+    samples = {(name, "vqa"): as_samples(read[name]) for name in ("validation", "test") if name in read}
+    facts = {"source": str(settings.train.name), "licence": settings.licence, "notes": []}
+    pool = read.get("pool", train)
+    return DataSet(train.pairs, pool.pairs, samples, facts, tuple(read.values()))
+
+
+def as_samples(file: PairFile) -> list[Sample]:
+    """Turn pairs into questions; one whose answer is yes or no is closed."""
+    return [_sample(pair) for pair in file.pairs]
+
+
+def _sample(pair: Pair) -> Sample:
+    gold = pair.responses[ResponseRole.CHOSEN]
+    return Sample(
+        id=pair.id,
+        prompt=pair.prompt,
+        images=pair.images.get(ImageRole.CLEAN, ()),
+        gold=gold,
+        kinds=(pair.kind,) if pair.kind else (),
+        closed=gold.strip().rstrip(".").lower() in ("yes", "no"),
+        cluster=pair.image_key or pair.id,
+        region=pair.region,
+    )
+
+
+def texts(settings: FileSettings) -> list[str]:
+    """Return the prompts and responses of the training files."""
+    paths = [settings.train, *([settings.pool] if settings.pool else [])]
+    pairs = [pair for path in paths for pair in read_pairs(path, images=settings.images).pairs]
+    return [text for pair in pairs for text in (pair.prompt, *pair.responses.values())]
+
+
+def digest(settings: FileSettings) -> list[str | None]:
+    """Return the hashes of the files."""
+    paths = [settings.train, settings.pool, settings.validation, settings.test]
+    return [file_hash(path) if path and path.is_file() else None for path in paths]
+
+
+sources.add(
+    "files",
+    Source(
+        summary="your own pair files: medpref's, TRL's or LLaVA-style JSON, JSONL or Parquet",
+        settings=FileSettings,
+        tasks=("vqa",),
+        load=load,
+        texts=texts,
+        digest=digest,
+    ),
+)

@@ -1,0 +1,130 @@
+"""Procedural phantoms as a data set: train and pool follow the prevalence prior, validation and test are balanced."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from medpref.evaluation.sample import Sample
+from medpref.files import disk_errors
+from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, Provenance, ResponseRole
+from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
+from medpref.phantoms import DEFAULT_CONTRAST, Phantom, generate, vocabulary
+
+# Streams of phantoms that never meet: each split draws from a seed of its own.
+STREAMS = {"train": 1, "pool": 2, "validation": 3, "test": 4}
+
+
+class PhantomSettings(SourceSettings):
+    """How many phantoms, of what kind.
+
+    Attributes:
+        train, pool, validation, test: images of each split.
+        prior: strength of the prevalence prior in train and pool, in [0, 1]; validation and test have none.
+        size: edge length in pixels.
+        contrast: of a lesion to its surroundings, as a share of the full range.
+        seed: of the images and questions.
+    """
+
+    train: int = Field(3000, ge=1)
+    pool: int = Field(1600, ge=1)
+    validation: int = Field(200, ge=1)
+    test: int = Field(400, ge=1)
+    prior: float = Field(0.8, ge=0, le=1)
+    size: int = Field(64, ge=32)
+    contrast: float = Field(DEFAULT_CONTRAST, gt=0, le=1)
+    seed: int = Field(0, ge=0)
+
+
+def phantom(settings: PhantomSettings, split: str, index: int) -> Phantom:
+    """Return phantom number `index` of a split."""
+    prior = settings.prior if split in ("train", "pool") else 0.0
+    stream = settings.seed * 100 + STREAMS[split]
+    return generate(stream, index, size=settings.size, prior=prior, contrast=settings.contrast)
+
+
+def load(settings: PhantomSettings, folder: Path, fatal: bool, advance: Advance) -> DataSet:
+    """Generate all splits; images and lesion masks are written as PNG below `folder`."""
+    pairs: dict[str, list[Pair]] = {"train": [], "pool": []}
+    samples: dict[tuple[str, str], list[Sample]] = {}
+    for split in STREAMS:
+        for index in range(getattr(settings, split)):
+            made = phantom(settings, split, index)
+            name = f"{split}-{index:05d}"
+            image, mask = write_images(made, folder / "images" / split, name)
+            if split in pairs:
+                pairs[split] += phantom_pairs(made, name, image, mask, settings.seed)
+            if split != "pool":
+                for sample in phantom_samples(made, name, image, mask):
+                    task = "phantom-caption" if sample.kinds == ("caption",) else "phantom-vqa"
+                    samples.setdefault((split, task), []).append(sample)
+            advance(1)
+    facts = {
+        "source": "procedural phantoms",
+        "licence": "generated, no patient data",
+        "notes": [
+            f"In train and pool, side, vertical place, count and size follow a site's usual value with "
+            f"probability {settings.prior:g}; validation and test are balanced."
+        ],
+    }
+    return DataSet(pairs["train"], pairs["pool"], samples, facts)
+
+
+def write_images(made: Phantom, folder: Path, name: str) -> tuple[Path, Path | None]:
+    """Write a phantom's image, and its lesion mask where there is a lesion."""
+    image, mask = folder / f"{name}.png", folder / f"{name}-mask.png"
+    with disk_errors(image):
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(made.image).save(image, compress_level=1)
+        if not made.mask.any():
+            return image, None
+        Image.fromarray(made.mask.astype(np.uint8) * 255).convert("1").save(mask)
+    return image, mask
+
+
+def phantom_pairs(made: Phantom, name: str, image: Path, mask: Path | None, seed: int) -> list[Pair]:
+    """Return one supervised pair for each question, and one for the caption."""
+    return [
+        Pair(
+            id=f"{name}-{question.kind}",
+            prompt=f"{IMAGE_PLACEHOLDER}\n{question.prompt}",
+            images={ImageRole.CLEAN: (image,)},
+            responses={ResponseRole.CHOSEN: question.answer},
+            kind=question.kind,
+            region=mask,
+            provenance=Provenance("phantoms", None, seed, "generated"),
+        )
+        for question in (*made.questions, made.caption)
+    ]
+
+
+def phantom_samples(made: Phantom, name: str, image: Path, mask: Path | None) -> list[Sample]:
+    """Return one sample for each question, and one for the caption."""
+    return [
+        Sample(
+            id=f"{name}-{question.kind}",
+            prompt=f"{IMAGE_PLACEHOLDER}\n{question.prompt}",
+            images=(image,),
+            gold=question.answer,
+            kinds=(question.kind,),
+            closed=question.closed,
+            choices=question.choices if question.kind != "caption" else (),
+            cluster=name,
+            region=mask,
+        )
+        for question in (*made.questions, made.caption)
+    ]
+
+
+sources.add(
+    "phantoms",
+    Source(
+        summary="procedural brain, chest and abdomen phantoms with exact ground truth",
+        settings=PhantomSettings,
+        tasks=("phantom-vqa", "phantom-caption"),
+        load=load,
+        texts=lambda _: vocabulary(),
+        work=lambda settings: sum(getattr(settings, split) for split in STREAMS),
+    ),
+)

@@ -1,0 +1,207 @@
+"""What a study file may say."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from medpref.backbones.base import backbones
+from medpref.evaluation.tasks import tasks
+from medpref.objectives import objectives
+from medpref.pairs.recipes import image_recipes, response_recipes, weight_recipes
+from medpref.pairs.sources import sources
+from medpref.training.settings import TrainingSettings
+
+
+class Strict(BaseModel):
+    """A part of a study: unknown keys fail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Settled(Strict):
+    """A part that names a registered thing and carries that thing's own settings beside the name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys that belong to the named thing."""
+        return dict(self.model_extra or {})
+
+
+class BackboneSpec(Settled):
+    """One backbone: a name for the tables, a family, and the family's settings."""
+
+    name: str = Field(pattern=r"^[\w.+-]+$")
+    family: str
+
+    @model_validator(mode="after")
+    def _known(self) -> "BackboneSpec":
+        backbones[self.family].settings.model_validate(self.settings)
+        return self
+
+
+class DataSpec(Settled):
+    """Where images, questions and pairs come from: a source and its settings."""
+
+    source: str
+
+    @model_validator(mode="after")
+    def _known(self) -> "DataSpec":
+        sources[self.source].settings.model_validate(self.settings)
+        return self
+
+
+class RecipeSpec(Settled):
+    """A recipe by name, with its settings."""
+
+    recipe: str
+
+
+class MethodSpec(Strict):
+    """One method: an objective on pairs made by recipes.
+
+    Attributes:
+        objective: the loss's name.
+        settings: the loss's settings, such as ``beta``.
+        rejected_response: recipe for the rejected response; without it the data's own is used.
+        rejected_image: recipe for the rejected image.
+        weight: recipe for the pair weight.
+        training: what this method trains differently from the study's `training`.
+        candidates: settings to search over, in place of the study's; as many as every other method has.
+    """
+
+    objective: str
+    settings: dict[str, Any] = {}
+    rejected_response: RecipeSpec | None = None
+    rejected_image: RecipeSpec | None = None
+    weight: RecipeSpec | None = None
+    training: dict[str, Any] = {}
+    candidates: tuple[dict[str, Any], ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_recipes(cls, value: Any) -> Any:
+        """Let ``rejected_image: crop`` stand for ``rejected_image: {recipe: crop}``."""
+        if not isinstance(value, dict):
+            return value
+        roles = ("rejected_response", "rejected_image", "weight")
+        return {k: {"recipe": v} if k in roles and isinstance(v, str) else v for k, v in value.items()}
+
+    @model_validator(mode="after")
+    def _known(self) -> "MethodSpec":
+        objectives[self.objective].check_settings(self.settings, "settings")
+        chosen = (
+            (self.rejected_response, response_recipes),
+            (self.rejected_image, image_recipes),
+            (self.weight, weight_recipes),
+        )
+        for spec, registry in chosen:
+            if spec:
+                registry[spec.recipe].settings.model_validate(spec.settings)
+        return self
+
+
+class SearchSpec(Strict):
+    """How settings are chosen: by one metric on the validation split, with the same budget for each method.
+
+    Attributes:
+        task: whose validation samples are asked.
+        metric: the score that decides.
+        candidates: settings of training or objective, one training run each.
+    """
+
+    task: str
+    metric: str = "accuracy"
+    candidates: tuple[dict[str, Any], ...] = ({},)
+
+
+class StudySpec(Strict):
+    """A whole study.
+
+    Attributes:
+        study: the name, also of the folder under ``runs/``.
+        title: a line for the report.
+        data: the source.
+        backbones: one or more.
+        sft: how the prepared backbone becomes the SFT model that every method starts from.
+        methods: by the name that stands in the tables.
+        controls: the methods that all others are compared with; ``sft`` is the starting point itself.
+        training: the settings that all methods share.
+        search: how settings are chosen.
+        tasks: what is asked on the test split.
+        headline: the metric of each task that methods are compared by; the task's own by default.
+        seeds: one whole run each: start, SFT and methods.
+        conditions: ``normal``, and ``blank`` for the image replaced by a uniform one.
+        on_bad_row: put rows that fail a check aside, or stop at the first.
+        on_too_long: stop at a pair that does not fit the context, or leave it out, counted and named.
+        generation_batch: questions that are answered at a time.
+        workers: processes that run stages side by side; by default one for each core, two at most.
+    """
+
+    study: str = Field(pattern=r"^[\w.+-]+$")
+    title: str = ""
+    data: DataSpec
+    backbones: tuple[BackboneSpec, ...] = Field(min_length=1)
+    sft: TrainingSettings = TrainingSettings()
+    methods: dict[str, MethodSpec] = {}
+    controls: tuple[str, ...] = ("sft",)
+    training: TrainingSettings = TrainingSettings()
+    search: SearchSpec | None = None
+    tasks: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    conditions: tuple[Literal["normal", "blank"], ...] = ("normal", "blank")
+    on_bad_row: Literal["quarantine", "fatal"] = "quarantine"
+    on_too_long: Literal["fatal", "skip"] = "fatal"
+    generation_batch: int = Field(256, ge=1)
+    workers: int | None = Field(None, ge=1)
+    folder: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StudySpec":
+        for task in (*self.tasks, *([self.search.task] if self.search else [])):
+            tasks[task]  # raises for an unknown name
+        names = [spec.name for spec in self.backbones]
+        if len(set(names)) < len(names):
+            raise ValueError("two backbones have the same name")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed is listed twice")
+        unknown = [name for name in self.controls if name != "sft" and name not in self.methods]
+        if unknown:
+            raise ValueError(f"control {unknown[0]!r} is no method of this study")
+        if "sft" in self.methods:
+            raise ValueError("a method cannot be called 'sft': that is the starting point; try 'sft-continued'")
+        self._check_candidates()
+        return self
+
+    def _check_candidates(self) -> None:
+        budgets = {name: len(self.candidates(name)) for name in self.methods}
+        if len(set(budgets.values())) > 1:
+            raise ValueError(f"every method needs the same number of candidates; they have {budgets}")
+        if self.search is None and any(count > 1 for count in budgets.values()):
+            raise ValueError("candidates need a search, which says what task and metric choose among them")
+        for name in self.methods:
+            for candidate in self.candidates(name):
+                self.resolve(name, candidate)
+
+    def candidates(self, method: str) -> tuple[dict[str, Any], ...]:
+        """Return the settings that are tried for a method."""
+        own = self.methods[method].candidates
+        return own if own is not None else self.search.candidates if self.search else ({},)
+
+    def resolve(self, method: str, candidate: dict[str, Any]) -> tuple[TrainingSettings, dict[str, Any]]:
+        """Return a candidate's whole training settings and objective settings.
+
+        A candidate's key is a training setting or a setting of the objective.
+
+        Raises:
+            InputError: it is neither.
+        """
+        spec = self.methods[method]
+        objective = objectives[spec.objective]
+        ours = {key: value for key, value in candidate.items() if key in TrainingSettings.model_fields}
+        theirs = {key: value for key, value in candidate.items() if key not in ours}
+        objective.check_settings(theirs, f"methods.{method}.candidates")
+        training = TrainingSettings.model_validate({**self.training.model_dump(), **spec.training, **ours})
+        return training, {**objective.settings, **spec.settings, **theirs}
