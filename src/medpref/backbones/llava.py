@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor, nn
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 from transformers import LlavaForConditionalGeneration, LlavaImageProcessorPil, PreTrainedTokenizerFast
 
-from medpref.backbones.base import Backbone, BackboneFamily, Rows, backbones
+from medpref.backbones.base import Backbone, BackboneFamily, Rows, StartContext, backbones
 from medpref.backbones.templates import Template, templates
 from medpref.errors import InputError, did_you_mean
 from medpref.files import disk_errors, write_json
@@ -201,12 +202,28 @@ def _image_tokens(config: Any) -> int:
     return int(patches) + (config.vision_feature_select_strategy != "default")
 
 
-def trainable_parameters(model: nn.Module) -> int:
-    """Count the parameters that training changes."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+class LlavaSettings(BaseModel):
+    """A LLaVA model in a folder.
+
+    Attributes:
+        path: a folder in the Hugging Face layout, with tokenizer and image processor.
+        template: the chat template; a folder that medpref wrote knows its own.
+        max_length: how many tokens of prompt (images included) and response fit.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path
+    template: str | None = None
+    max_length: int | None = Field(None, ge=1)
+
+
+def start_llava(settings: LlavaSettings, context: StartContext) -> LlavaBackbone:
+    """Load the folder that the settings name."""
+    return LlavaBackbone.load(settings.path, template=settings.template, max_length=settings.max_length)
 
 
 backbones.add(
     "llava",
-    BackboneFamily("a Hugging Face LLaVA folder (LlavaForConditionalGeneration)", LlavaBackbone.load),
+    BackboneFamily("a Hugging Face LLaVA folder (LlavaForConditionalGeneration)", LlavaSettings, start_llava),
 )

@@ -131,7 +131,7 @@ def _place_positions(model: LlavaForConditionalGeneration) -> None:
     """Start the tower's position embeddings from sines and cosines: a small tower does not find places by itself."""
     table = model.model.vision_tower.embeddings.position_embedding.weight
     side = round((len(table) - 1) ** 0.5)
-    table[1:] = sincos_2d(side, table.shape[1]).to(table) * 0.5
+    table[1:] = sincos_2d(side, table.shape[1]).to(table)
 
 
 def sincos_2d(side: int, width: int) -> Float[Tensor, "patches width"]:
@@ -164,4 +164,4 @@ def whiten_patches(backbone: LlavaBackbone, pixels: Float[Tensor, "images channe
     filters = vectors[:, -keep:].T / values[-keep:].sqrt().clamp_min(1e-4)[:, None]
     convolution.weight.zero_()
     convolution.weight[:keep] = filters.flip(0).reshape(keep, *convolution.weight.shape[1:]).to(convolution.weight)
-    convolution.weight.mul_(0.5)
+    convolution.weight.mul_(0.25)

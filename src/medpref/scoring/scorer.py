@@ -28,6 +28,8 @@ class Scorer:
         self.backbone = backbone
         self.inputs = inputs or InputCache(backbone)
         self.shared = shared and backbone.shares_prefix
+        self.tokens = 0
+        """How many tokens of rows the language model has been given so far, padding included."""
 
     def score(self, pairs: Sequence[Pair], cells: Sequence[Cell]) -> Mapping[Cell, CellScore]:
         """Return the scores of each of `cells` for each of `pairs`.
@@ -57,6 +59,7 @@ class Scorer:
         plan = make_plan(
             paths, image_token=self.inputs.image_token, pad=self.inputs.pad, shared=self.shared
         )
+        self.tokens += plan.rows.ids.numel()
         features = self.backbone.image_features(images.pixels) if images.numbers else images.pixels
         hidden = self.backbone.hidden(plan.rows, features).flatten(0, 1)
         log_probs = torch.log_softmax(self.backbone.logits(hidden[plan.read]), dim=-1)

@@ -17,6 +17,7 @@ from medpref.objectives.base import Objective, Scores
 from medpref.pairs.pair import Pair
 from medpref.pairs.store import group_by_image
 from medpref.scoring.cells import missing_part
+from medpref.scoring.inputs import InputCache
 from medpref.scoring.scorer import Scorer
 from medpref.training.metrics import Advance, RunningMeans, batch_metrics
 from medpref.training.reference import ReferenceLogps
@@ -55,6 +56,7 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         settings: steps, learning rate and the rest.
         seed: of the order of the data.
         folder: where checkpoints go.
+        inputs: token ids and pixels, kept between uses.
         advance: called with 1 after each step, for progress.
     """
 
@@ -69,13 +71,14 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         *,
         seed: int,
         folder: Path,
+        inputs: InputCache | None = None,
         advance: Advance = lambda _: None,
     ) -> None:
         check_pairs(pairs, objective)
         if objective.needs_reference and reference is None:
             raise InputError(f"objective {objective.name} needs reference log-probs")
         self.backbone = backbone
-        self.scorer = Scorer(backbone)
+        self.scorer = Scorer(backbone, inputs)
         self.objective = objective
         self.objective_settings = objective_settings
         self.reference = reference

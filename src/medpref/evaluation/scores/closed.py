@@ -60,8 +60,8 @@ def score_closed(prediction: str, gold: str, choices: Sequence[str] | None = Non
     Args:
         prediction: the answer as generated.
         gold: the reference: yes, no, or one of the choices.
-        choices: all the answers the question allows, where known; ignored for yes and no. The reference is
-            always one of them.
+        choices: all the answers the question allows, None or empty where unknown; ignored for yes
+            and no. The reference is always one of them.
 
     Returns:
         For yes/no the comparison of polarities, where neither and both are unparsed; for other references
@@ -77,7 +77,7 @@ def score_closed(prediction: str, gold: str, choices: Sequence[str] | None = Non
         return ClosedScore(False, False, "empty")
     if answer == reference:
         return ClosedScore(True, True, "match")
-    if choices is not None and answer not in {normalise(choice) for choice in choices}:
+    if choices and answer not in {normalise(choice) for choice in choices}:
         return ClosedScore(False, False, "none of the choices")
     return ClosedScore(False, True, "another answer")
 

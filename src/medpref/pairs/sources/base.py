@@ -46,7 +46,7 @@ class DataSet:
         write_pairs(folder / "train.jsonl", self.train)
         write_pairs(folder / "pool.jsonl", self.pool)
         for (split, task), samples in self.samples.items():
-            write_samples(folder / split / f"{task}.jsonl", samples)
+            write_samples(folder / f"{split}.{task}.jsonl", samples)
         rows = [
             {"file": file.path.name, "line": row.line, "id": row.id, "reason": row.reason, "row": row.row}
             for file in self.quarantined
@@ -84,7 +84,7 @@ def clean_images(pairs: Iterable[Pair]) -> set[Path]:
 
 def read_split(folder: Path, split: str, task: str) -> list[Sample]:
     """Read the samples of one split and task from a folder that `DataSet.write` wrote."""
-    return read_samples(folder / split / f"{task}.jsonl")
+    return read_samples(folder / f"{split}.{task}.jsonl")
 
 
 def read_data_pairs(folder: Path, name: str) -> tuple[Pair, ...]:

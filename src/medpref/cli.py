@@ -1,0 +1,139 @@
+"""The command line: run a study, report on it, list what there is, check files."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from medpref import __version__
+from medpref.errors import InputError, MedprefError, did_you_mean
+
+app = typer.Typer(
+    name="medpref",
+    help="Preference optimization for medical vision-language models, measured honestly.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"medpref {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    # Nothing is fetched behind the user's back: models are folders that the user names.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="A bundled study's name, or the path of a YAML file.")],
+    folder: Annotated[Path | None, typer.Option("--out", help="Where to write; runs/STUDY by default.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a setting of the study: KEY=VALUE, such as data.folder=/data/vqa_rad.")
+    ] = None,
+) -> None:
+    """Run a study to its report. Started again, it redoes only what is not finished."""
+    from medpref.report import print_table, write_report
+    from medpref.study.load import find_study, load_study
+    from medpref.study.run import run_study
+
+    spec = load_study(find_study(study), _overrides(settings or []))
+    target = folder or spec.folder or Path("runs") / spec.study
+    results = run_study(spec, target, err)
+    page = write_report(target)
+    print_table(results, out)
+    out.print(f"\nResults: {target / 'results.json'}\nReport:  {page}", highlight=False)
+
+
+def _overrides(settings: list[str]) -> dict[str, Any]:
+    """Read KEY=VALUE settings; values are YAML, so that numbers are numbers."""
+    pairs = {}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign or not key:
+            raise InputError("--set takes KEY=VALUE", where=setting)
+        try:
+            pairs[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError("the value is no YAML", where=f"--set {setting}") from None
+    return pairs
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder that a study was run into.")],
+) -> None:
+    """Write report.html anew from a run's logs, and print its table."""
+    from medpref.files import read_json
+    from medpref.report import print_table, write_report
+
+    page = write_report(folder)
+    print_table(read_json(folder / "results.json"), out)
+    out.print(f"\nReport: {page}", highlight=False)
+
+
+@app.command("ls")
+def list_things(
+    what: Annotated[str | None, typer.Argument(help="studies, objectives, tasks, backbones, recipes or sources; all by default.")] = None,
+) -> None:
+    """List what there is: studies, objectives, tasks, backbones, recipes and data sources."""
+    from medpref.listing import LISTINGS
+
+    if what is not None and what not in LISTINGS:
+        raise InputError(f"there is no list called {what!r}", remedy=did_you_mean(what, LISTINGS))
+    for name in [what] if what else list(LISTINGS):
+        if what is None:
+            out.print(f"[bold]{name}[/bold]")
+        rows = LISTINGS[name]()
+        width = max((len(row[0]) for row in rows), default=0)
+        for key, text in rows:
+            out.print(f"  {key:<{width}}  {text}", markup=False, highlight=False)
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Study files (.yaml) or pair files.")],
+    quarantine: Annotated[Path | None, typer.Option(help="Write the rows that fail to this file.")] = None,
+) -> None:
+    """Check studies and pair files. Exit code 1 where something is wrong with a row, 2 where a file cannot be read."""
+    from medpref.listing import check_file
+
+    results = [check_file(path) for path in files]
+    for result in results:
+        out.print(result.text, markup=False, highlight=False)
+    if quarantine:
+        from medpref.files import write_jsonl
+
+        write_jsonl(quarantine, [row for result in results for row in result.rows])
+    code = max(result.code for result in results)
+    if code:
+        raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command line and turn errors into one clear message and an exit code.
+
+    0: done. 1: the run failed or was interrupted, or a checked row is wrong. 2: the input cannot be used.
+    """
+    try:
+        app(standalone_mode=True)
+    except MedprefError as error:
+        err.print(f"[bold red]error[/bold red]: ", end="")
+        err.print(str(error), markup=False, highlight=False)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        err.print("Interrupted. Finished work is kept: the same command goes on from here.")
+        raise SystemExit(1) from None

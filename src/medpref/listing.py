@@ -1,0 +1,60 @@
+"""What the command line lists and checks."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medpref.backbones import backbones
+from medpref.errors import InputError
+from medpref.evaluation.tasks import tasks
+from medpref.objectives import objectives
+from medpref.pairs.recipes import image_recipes, response_recipes, weight_recipes
+from medpref.pairs.sources import sources
+from medpref.pairs.store import read_pairs
+from medpref.study.load import bundled_studies, load_study
+
+Rows = list[tuple[str, str]]
+
+
+def _studies() -> Rows:
+    return [(name, load_study(path).title) for name, path in bundled_studies().items()]
+
+
+def _recipes() -> Rows:
+    parts = {"response": response_recipes, "image": image_recipes, "weight": weight_recipes}
+    return [(f"{part}: {name}", recipe.summary) for part, registry in parts.items() for name, recipe in registry.items()]
+
+
+LISTINGS: dict[str, Callable[[], Rows]] = {
+    "studies": _studies,
+    "objectives": lambda: [(name, objective.summary) for name, objective in objectives.items()],
+    "tasks": lambda: [(f"{name} v{task.version}", task.summary) for name, task in tasks.items()],
+    "backbones": lambda: [(name, family.summary) for name, family in backbones.items()],
+    "recipes": _recipes,
+    "sources": lambda: [(name, source.summary) for name, source in sources.items()],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found: text for people, an exit code, and the rows that failed."""
+
+    text: str
+    code: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def check_file(path: Path) -> Checked:
+    """Check a study or a pair file."""
+    try:
+        if path.suffix in (".yaml", ".yml"):
+            study = load_study(path)
+            return Checked(f"{path}: a sound study, {len(study.methods)} methods, {len(study.seeds)} seeds", 0)
+        file = read_pairs(path)
+    except InputError as error:
+        return Checked(str(error), error.exit_code)
+    lines = [f"  line {row.line}" + (f", id {row.id}" if row.id else "") + f": {row.reason}" for row in file.quarantined]
+    shown = [*lines[:20], *([f"  … and {len(lines) - 20} more"] if len(lines) > 20 else [])]
+    rows = [{"file": str(path), **asdict(row)} for row in file.quarantined]
+    return Checked("\n".join([file.summary(), *shown]), int(bool(lines)), rows)

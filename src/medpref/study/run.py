@@ -1,0 +1,156 @@
+"""Run a study from its YAML file to its results and report."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from medpref import __version__
+from medpref.errors import InputError, RunError
+from medpref.evaluation.log import read_logs
+from medpref.evaluation.results import build_results
+from medpref.evaluation.tasks import tasks
+from medpref.files import disk_errors, read_json, write_json
+from medpref.progress import Progress
+from medpref.study.graph import build_graph
+from medpref.study.schedule import run_stages
+from medpref.study.spec import StudySpec
+from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
+
+LOGS = ("*.eval.jsonl", "search.json", "training.jsonl")
+
+
+def run_study(study: StudySpec, folder: Path, console: Console) -> dict[str, Any]:
+    """Run what is not done yet of a study, and write ``results.json``.
+
+    Started again after being killed at any moment, it redoes only unfinished stages and ends with the same
+    results, byte for byte, on the same machine.
+
+    Args:
+        study: the study.
+        folder: where everything goes.
+        console: for progress.
+
+    Returns:
+        The content of ``results.json``.
+
+    Raises:
+        MedprefError: another run writes to the folder, or a stage failed.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            "another run is writing here", where=str(folder), remedy="Wait for it, or name another folder with --out."
+        ) from None
+    try:
+        return _run(study, folder, console)
+    finally:
+        lock.release()
+
+
+def _run(study: StudySpec, folder: Path, console: Console) -> dict[str, Any]:
+    started = datetime.now(UTC)
+    clock = time.monotonic()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    stages = build_graph(study, threads=min(cores, 2))
+    keys = stage_keys(stages)
+    _check_folder(folder, study)
+    with Progress(console) as progress:
+        run_stages(stages, keys, folder, study.workers or min(cores, 2), progress)
+    collect_logs(folder, stages)
+    results = summarise(folder, study)
+    write_json(folder / "results.json", results)
+    seconds = {name: read_json(stage_folder(folder, name) / STAMP)["seconds"] for name in stages}
+    write_json(folder / "run.json", describe_run(study, started, time.monotonic() - clock, seconds))
+    return results
+
+
+def _check_folder(folder: Path, study: StudySpec) -> None:
+    """Refuse a folder that holds another study: its results would be mixed with ours.
+
+    Raises:
+        InputError: it does.
+    """
+    mark = folder / "study.json"
+    if mark.is_file() and read_json(mark)["study"] != study.study:
+        raise InputError(
+            f"this folder holds the study {read_json(mark)['study']!r}",
+            where=str(folder),
+            remedy="Name another folder with --out.",
+        )
+    write_json(mark, json.loads(study.model_dump_json()))
+
+
+def collect_logs(folder: Path, stages: dict[str, Stage]) -> None:
+    """Put the logs of the present stages into ``logs``: reports read that folder and nothing else."""
+    target = folder / "logs"
+    new = folder / "logs.partial"
+    shutil.rmtree(new, ignore_errors=True)
+    with disk_errors(new):
+        new.mkdir()
+        shutil.copyfile(stage_folder(folder, "data") / "data.json", new / "data.json")
+        for name in stages:
+            if not name.startswith("eval/"):
+                continue
+            place = new / name.removeprefix("eval/")
+            place.mkdir(parents=True, exist_ok=True)
+            for pattern in LOGS:
+                for log in stage_folder(folder, name).glob(pattern):
+                    shutil.copyfile(log, place / log.name)
+        shutil.rmtree(target, ignore_errors=True)
+        new.rename(target)
+
+
+def headline(study: StudySpec) -> list[tuple[str, str, str]]:
+    """Return the (task, metric, slice) that methods are compared by."""
+    return [(task, metric, part) for task in study.tasks for metric, part in tasks[task].headline]
+
+
+def named_slices(study: StudySpec) -> dict[str, list[str]]:
+    """Return the named sets of question kinds of the study's tasks."""
+    return {name: sorted(kinds) for task in study.tasks for name, kinds in tasks[task].slices.items()}
+
+
+def summarise(folder: Path, study: StudySpec) -> dict[str, Any]:
+    """Compute the results from the logs."""
+    return build_results(
+        read_logs(folder / "logs"),
+        study=study.study,
+        controls=study.controls,
+        headline=headline(study),
+        slices=named_slices(study),
+    )
+
+
+def describe_run(study: StudySpec, started: datetime, seconds: float, stages: dict[str, float]) -> dict[str, Any]:
+    """Return what the report says about how the study ran; this differs from run to run."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "medpref": __version__,
+        "study": json.loads(study.model_dump_json()),
+        "versions": {
+            "python": sys.version.split()[0],
+            **{name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},
+        },
+        "hardware": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "gpu": gpu},
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "stages": stages,
+        "headline": headline(study),
+        "slices": named_slices(study),
+    }
