@@ -30,7 +30,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     # Nothing is fetched behind the user's back: models are folders that the user names.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -40,9 +42,14 @@ def _root(
 @app.command()
 def run(
     study: Annotated[str, typer.Argument(help="A bundled study's name, or the path of a YAML file.")],
-    folder: Annotated[Path | None, typer.Option("--out", help="Where to write; runs/STUDY by default.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Where to write; runs/STUDY by default.")
+    ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Replace a setting of the study: KEY=VALUE, such as data.folder=/data/vqa_rad.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="Replace a setting of the study: KEY=VALUE, such as data.folder=/data/vqa_rad."
+        ),
     ] = None,
 ) -> None:
     """Run a study to its report. Started again, it redoes only what is not finished."""
@@ -87,7 +94,10 @@ def report(
 
 @app.command("ls")
 def list_things(
-    what: Annotated[str | None, typer.Argument(help="studies, objectives, tasks, backbones, recipes or sources; all by default.")] = None,
+    what: Annotated[
+        str | None,
+        typer.Argument(help="studies, objectives, tasks, backbones, recipes or sources; all by default."),
+    ] = None,
 ) -> None:
     """List what there is: studies, objectives, tasks, backbones, recipes and data sources."""
     from medpref.listing import LISTINGS
@@ -108,7 +118,7 @@ def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Study files (.yaml) or pair files.")],
     quarantine: Annotated[Path | None, typer.Option(help="Write the rows that fail to this file.")] = None,
 ) -> None:
-    """Check studies and pair files. Exit code 1 where something is wrong with a row, 2 where a file cannot be read."""
+    """Check studies and pair files. Exit code 1 for a wrong row, 2 for a file that cannot be used."""
     from medpref.listing import check_file
 
     results = [check_file(path) for path in files]
@@ -131,7 +141,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except MedprefError as error:
-        err.print(f"[bold red]error[/bold red]: ", end="")
+        err.print("[bold red]error[/bold red]: ", end="")
         err.print(str(error), markup=False, highlight=False)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:

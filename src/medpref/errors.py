@@ -41,9 +41,7 @@ class RunError(MedprefError):
     """The input was fine, the run was not: a full disk, a folder in use, a loss that is not a number."""
 
 
-def _rebuild(
-    kind: type[MedprefError], what: str, where: str | None, remedy: str | None
-) -> MedprefError:
+def _rebuild(kind: type[MedprefError], what: str, where: str | None, remedy: str | None) -> MedprefError:
     return kind(what, where=where, remedy=remedy)
 
 

@@ -9,7 +9,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from medpref.errors import InputError, RunError
 
@@ -109,6 +111,15 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
                     f"the line is no JSON, perhaps cut short ({error.msg} at column {error.colno})",
                     where=f"{path}, line {number}",
                 ) from None
+
+
+def from_here(path: Path) -> Path:
+    """Return `path` made absolute: ``~`` is the home folder, a relative path starts from the working folder."""
+    return path.expanduser().absolute()
+
+
+UserPath = Annotated[Path, AfterValidator(from_here)]
+"""A path that a user writes in a study."""
 
 
 def content_hash(*parts: Any) -> str:

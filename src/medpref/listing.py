@@ -23,7 +23,11 @@ def _studies() -> Rows:
 
 def _recipes() -> Rows:
     parts = {"response": response_recipes, "image": image_recipes, "weight": weight_recipes}
-    return [(f"{part}: {name}", recipe.summary) for part, registry in parts.items() for name, recipe in registry.items()]
+    return [
+        (f"{part}: {name}", recipe.summary)
+        for part, registry in parts.items()
+        for name, recipe in registry.items()
+    ]
 
 
 LISTINGS: dict[str, Callable[[], Rows]] = {
@@ -50,11 +54,16 @@ def check_file(path: Path) -> Checked:
     try:
         if path.suffix in (".yaml", ".yml"):
             study = load_study(path)
-            return Checked(f"{path}: a sound study, {len(study.methods)} methods, {len(study.seeds)} seeds", 0)
+            return Checked(
+                f"{path}: a sound study, {len(study.methods)} methods, {len(study.seeds)} seeds", 0
+            )
         file = read_pairs(path)
     except InputError as error:
         return Checked(str(error), error.exit_code)
-    lines = [f"  line {row.line}" + (f", id {row.id}" if row.id else "") + f": {row.reason}" for row in file.quarantined]
+    lines = [
+        f"  line {row.line}" + (f", id {row.id}" if row.id else "") + f": {row.reason}"
+        for row in file.quarantined
+    ]
     shown = [*lines[:20], *([f"  … and {len(lines) - 20} more"] if len(lines) > 20 else [])]
     rows = [{"file": str(path), **asdict(row)} for row in file.quarantined]
     return Checked("\n".join([file.summary(), *shown]), int(bool(lines)), rows)

@@ -4,7 +4,14 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 
 
@@ -75,4 +82,6 @@ class Progress:
         if self._all is not None:
             self._bars.update(self._all, completed=self._done)
         elapsed = time.monotonic() - self._started
-        self.console.print(f"[{elapsed:6.1f} s] {self._done:3d}/{self._total} {stage} ({seconds:.1f} s)", markup=False)
+        self.console.print(
+            f"[{elapsed:6.1f} s] {self._done:3d}/{self._total} {stage} ({seconds:.1f} s)", markup=False
+        )

@@ -75,8 +75,12 @@ class Backbone(ABC):
 
     @abstractmethod
     def generate(
-        self, prompts: Sequence[str], pixels: Float[Tensor, "images channels height width"] | None,
-        images: Sequence[Sequence[int]], *, max_new_tokens: int,
+        self,
+        prompts: Sequence[str],
+        pixels: Float[Tensor, "images channels height width"] | None,
+        images: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
     ) -> list[str]:
         """Answer each prompt greedily; `images[i]` are the indices of prompt i's images into `pixels`."""
 
@@ -86,7 +90,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def freeze(self, parts: Sequence[str]) -> None:
-        """Stop training of the named parts: tower, projector, language_model. Raises `InputError` for others."""
+        """Stop training of parts (tower, projector, language_model). Raises `InputError` for others."""
 
     @property
     def device(self) -> torch.device:

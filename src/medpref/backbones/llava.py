@@ -16,7 +16,7 @@ from transformers import LlavaForConditionalGeneration, LlavaImageProcessorPil, 
 from medpref.backbones.base import Backbone, BackboneFamily, Rows, StartContext, backbones
 from medpref.backbones.templates import Template, templates
 from medpref.errors import InputError, did_you_mean
-from medpref.files import disk_errors, write_json
+from medpref.files import UserPath, disk_errors, write_json
 from medpref.pairs.pair import IMAGE_PLACEHOLDER
 
 SIDECAR = "medpref.json"
@@ -39,6 +39,7 @@ class LlavaBackbone(Backbone):
     """
 
     shares_prefix = True
+    model: LlavaForConditionalGeneration
 
     def __init__(
         self,
@@ -60,7 +61,9 @@ class LlavaBackbone(Backbone):
         self._reserved = tuple(t for t in tokenizer.all_special_tokens if t != IMAGE_PLACEHOLDER)
 
     @classmethod
-    def load(cls, folder: Path, *, template: str | None = None, max_length: int | None = None) -> "LlavaBackbone":
+    def load(
+        cls, folder: Path, *, template: str | None = None, max_length: int | None = None
+    ) -> "LlavaBackbone":
         """Load a folder written by `save`, or a plain Hugging Face LLaVA folder with the template named.
 
         Weights are read from safetensors only, and every tensor must find its place.
@@ -124,7 +127,8 @@ class LlavaBackbone(Backbone):
 
     def pixel_values(self, image: Image.Image) -> Float[Tensor, "channels height width"]:
         """Return one image padded to a square with the mean colour, resized and normalised, float32."""
-        return self.image_processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+        pixels: Tensor = self.image_processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+        return pixels
 
     def image_features(
         self, pixels: Float[Tensor, "images channels height width"]
@@ -146,11 +150,12 @@ class LlavaBackbone(Backbone):
             mm_encoder_outputs={"image": images} if order else None,
             use_cache=False,
         )
-        return output.last_hidden_state
+        states: Tensor = output.last_hidden_state
+        return states
 
     def logits(self, hidden: Float[Tensor, "positions width"]) -> Float[Tensor, "positions vocabulary"]:
         """Apply the LM head in fp32; the image token cannot be said and takes no probability."""
-        scores = self.model.lm_head(hidden).float()
+        scores: Tensor = self.model.lm_head(hidden).float()
         mask = torch.zeros(scores.shape[-1], dtype=torch.bool, device=scores.device)
         mask[self.image_token] = True
         return scores.masked_fill(mask, float("-inf"))
@@ -192,14 +197,17 @@ class LlavaBackbone(Backbone):
         """
         for part in parts:
             if part not in PARTS:
-                raise InputError(f"there is no part called {part!r}", where="freeze", remedy=did_you_mean(part, PARTS))
+                raise InputError(
+                    f"there is no part called {part!r}", where="freeze", remedy=did_you_mean(part, PARTS)
+                )
             getattr(self.model.model, PARTS[part]).requires_grad_(False)
 
 
 def _image_tokens(config: Any) -> int:
     """Return how many tokens one image takes: the patches, and the CLS token where it is kept."""
     patches = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
-    return int(patches) + (config.vision_feature_select_strategy != "default")
+    keeps_cls: bool = config.vision_feature_select_strategy != "default"
+    return int(patches) + keeps_cls
 
 
 class LlavaSettings(BaseModel):
@@ -213,7 +221,7 @@ class LlavaSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Path
+    path: UserPath
     template: str | None = None
     max_length: int | None = Field(None, ge=1)
 

@@ -37,7 +37,13 @@ class Template:
     begins_with_bos: bool = True
 
     def prompt_ids(
-        self, tokenizer: TextEncoder, prompt: str, *, bos: int | None, image: int, image_tokens: int,
+        self,
+        tokenizer: TextEncoder,
+        prompt: str,
+        *,
+        bos: int | None,
+        image: int,
+        image_tokens: int,
         reserved: Sequence[str] = (),
     ) -> list[int]:
         """Return the ids of a prompt, each ``<image>`` widened to `image_tokens` copies of the id `image`.
@@ -58,14 +64,14 @@ class Template:
     def response_ids(
         self, tokenizer: TextEncoder, response: str, *, eos: int, reserved: Sequence[str] = ()
     ) -> list[int]:
-        """Return the ids of a response and its end token; tokenised apart from the prompt, so nothing merges."""
+        """Return the ids of a response and its end token; nothing merges with the prompt."""
         text = strip_reserved(response, (*reserved, IMAGE_PLACEHOLDER))
         full = f"{self.response_prefix}{text}{self.response_suffix}"
         return [*tokenizer.encode(full, add_special_tokens=False), eos]
 
 
 def strip_reserved(text: str, reserved: Sequence[str]) -> str:
-    """Remove special tokens that stand in a user's text as plain characters; ``<image>`` is left to the caller."""
+    """Remove special tokens that stand in a user's text as plain characters."""
     names = [re.escape(name) for name in reserved if name]
     return re.sub("|".join(names), "", text) if names else text
 
@@ -92,5 +98,5 @@ def fit(prompt: int, response: int, limit: int, pair_id: str) -> None:
             f"{prompt} prompt tokens (images included) and {response} response tokens are more than "
             f"the {limit} that fit",
             where=f"pair {pair_id}",
-            remedy="Raise the backbone's max_length, shorten the text, or set on_too_long: skip to leave it out.",
+            remedy="Raise the backbone's max_length, or set on_too_long: skip to leave it out.",
         )

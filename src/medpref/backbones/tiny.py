@@ -51,7 +51,8 @@ text_families.add(
     ),
 )
 text_families.add(
-    "qwen2", (lambda shared: Qwen2Config(**shared), "huatuo", {"eos_token": "<|endoftext|>", "pad_token": "<|pad|>"})
+    "qwen2",
+    (lambda shared: Qwen2Config(**shared), "huatuo", {"eos_token": "<|endoftext|>", "pad_token": "<|pad|>"}),
 )
 
 
@@ -128,7 +129,7 @@ def train_tokenizer(texts: Iterable[str], size: int, special: dict[str, str]) ->
 
 @torch.no_grad()
 def _place_positions(model: LlavaForConditionalGeneration) -> None:
-    """Start the tower's position embeddings from sines and cosines: a small tower does not find places by itself."""
+    """Start the tower's positions from sines and cosines: a small tower does not find places by itself."""
     table = model.model.vision_tower.embeddings.position_embedding.weight
     side = round((len(table) - 1) ** 0.5)
     table[1:] = sincos_2d(side, table.shape[1]).to(table)
@@ -163,5 +164,7 @@ def whiten_patches(backbone: LlavaBackbone, pixels: Float[Tensor, "images channe
     keep = min(convolution.out_channels, int((values > values[-1] * 1e-6).sum()))
     filters = vectors[:, -keep:].T / values[-keep:].sqrt().clamp_min(1e-4)[:, None]
     convolution.weight.zero_()
-    convolution.weight[:keep] = filters.flip(0).reshape(keep, *convolution.weight.shape[1:]).to(convolution.weight)
+    convolution.weight[:keep] = (
+        filters.flip(0).reshape(keep, *convolution.weight.shape[1:]).to(convolution.weight)
+    )
     convolution.weight.mul_(0.25)

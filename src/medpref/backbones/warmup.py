@@ -6,6 +6,7 @@ nearest thing that fits in a minute: supervised attributes of balanced images, a
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -53,7 +54,7 @@ class TowerWithHeads(nn.Module):
         map_weight: weight of the map's loss.
     """
 
-    def __init__(self, tower: nn.Module, classes: Mapping[str, int], map_cells: int, map_weight: float) -> None:
+    def __init__(self, tower: Any, classes: Mapping[str, int], map_cells: int, map_weight: float) -> None:
         super().__init__()
         width = tower.config.hidden_size
         self.tower = tower
@@ -69,7 +70,7 @@ class TowerWithHeads(nn.Module):
         labels: Int[Tensor, "images attributes"],
         maps: Float[Tensor, "images patches cells"],
     ) -> dict[str, Tensor]:
-        """Return the loss, in nats: the mean over attributes of the cross-entropy, and the weighted map loss."""
+        """Return the loss, in nats: the attributes' mean cross-entropy and the weighted map loss."""
         states = self.norm(self.tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:])
         attention = self.look(states).softmax(dim=1)
         pooled = torch.einsum("npa,npw->anw", attention, states)
@@ -116,8 +117,11 @@ def warm_up(
     patch = tower.config.patch_size // settings.map_cells
     maps = patch_maps(masks, patch, settings.map_cells)
     training = TrainingSettings(
-        steps=settings.steps, images_per_step=settings.batch, learning_rate=settings.learning_rate,
-        checkpoint_every=250, warmup_share=0.05,
+        steps=settings.steps,
+        images_per_step=settings.batch,
+        learning_rate=settings.learning_rate,
+        checkpoint_every=250,
+        warmup_share=0.05,
     )
     trainer = Trainer(
         model=model,
@@ -134,6 +138,6 @@ def warm_up(
 def patch_maps(
     masks: Float[Tensor, "images height width"], cell: int, cells: int
 ) -> Float[Tensor, "images patches cells"]:
-    """Return the share of lesion in each cell of each patch: `cells` × `cells` cells of `cell` × `cell` pixels."""
+    """Return the share of lesion in each of a patch's `cells` × `cells` cells of `cell` × `cell` pixels."""
     shares = functional.avg_pool2d(masks[:, None], cell)
     return functional.unfold(shares, cells, stride=cells).transpose(1, 2)

@@ -45,7 +45,9 @@ def predict(
     backbone.model.eval()
     cache = inputs or InputCache(backbone)
     # By length, so that little is padded; by image within a length, so that few images are encoded.
-    order = sorted(range(len(samples)), key=lambda i: (len(cache.prompt_ids(samples[i].prompt)), samples[i].images, i))
+    order = sorted(
+        range(len(samples)), key=lambda i: (len(cache.prompt_ids(samples[i].prompt)), samples[i].images, i)
+    )
     starts = range(0, len(order), batch)
     done = _whole_lines(path, [len(order[start : start + batch]) for start in starts])
     advance(sum(map(len, done)))
@@ -70,7 +72,9 @@ def _whole_lines(path: Path, sizes: Sequence[int]) -> list[list[str]]:
     lines: list[list[str]] = []
     if not path.is_file():
         return lines
-    for text, size in zip(path.read_text(encoding="utf-8", errors="replace").split("\n"), sizes, strict=False):
+    for text, size in zip(
+        path.read_text(encoding="utf-8", errors="replace").split("\n"), sizes, strict=False
+    ):
         try:
             line = json.loads(text)
         except json.JSONDecodeError:

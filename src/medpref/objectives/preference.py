@@ -44,6 +44,9 @@ def mdpo(scores: Scores, *, beta: float = 0.1, delta: float = 0.0) -> PairValues
 
 @objective("mmedpo", CHOSEN, REJECTED_ON_REJECTED_IMAGE, weight=True)
 def mmedpo(scores: Scores, *, beta: float = 0.1) -> PairValues:
-    """MMedPO: −s' log σ(β[Δ(m,yw) − Δ(m',yl)]), s' the clinical relevance. arXiv:2412.06141, as in arXiv:2601.17918."""
+    """MMedPO: −s' log σ(β[Δ(m,yw) − Δ(m',yl)]), s' the clinical relevance.
+
+    Zhu et al. 2024, arXiv:2412.06141, in the form benchmarked in arXiv:2601.17918.
+    """
     margin = scores.delta(CHOSEN) - scores.delta(REJECTED_ON_REJECTED_IMAGE)
     return scores.pair_weight() * -logsigmoid(beta * margin)

@@ -61,7 +61,7 @@ def _file_faults(pair: Pair) -> Iterator[str]:
 
 @lru_cache(maxsize=100_000)
 def image_fault(path: Path) -> str | None:
-    """Return why an image file cannot be used, or None. Decodes the whole file: a cut one passes a header check."""
+    """Return why an image file cannot be used, or None. Decodes it whole: a cut file has a sound header."""
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -4,7 +4,8 @@ A shape is recognised by its keys, once for each row, so that a file may mix the
 
 - medpref's own: ``{id, prompt, images: {clean, rejected}, responses: {chosen, rejected}, …}``
 - TRL's preference format: ``{images, prompt, chosen, rejected}`` with texts or message lists
-- LLaVA-style pairs: ``{id, image, [rejected_image], [weighted_score], conversations, rejected_conversations}``
+- LLaVA-style pairs: ``{id, image, [rejected_image], [weighted_score], conversations,
+  rejected_conversations}``
 - flat question rows: ``{question, image, chosen, rejected, …}`` or ``{question, answer, image, …}``
 """
 
@@ -49,7 +50,9 @@ def _own(row: Row, root: Path, fallback_id: str) -> Pair:
         id=_id(row.get("id"), fallback_id),
         prompt=_text(row["prompt"], "prompt"),
         images={ImageRole(role): _paths(value, root) for role, value in images.items() if value},
-        responses={ResponseRole(role): _text(value, role) for role, value in responses.items() if value is not None},
+        responses={
+            ResponseRole(role): _text(value, role) for role, value in responses.items() if value is not None
+        },
         weight=_weight(row.get("weight")),
         kind=_optional_text(row.get("kind"), "kind"),
         region=_paths(row["region"], root)[0] if row.get("region") else None,
@@ -84,7 +87,9 @@ def _llava(row: Row, root: Path, fallback_id: str) -> Pair:
         id=_id(row.get("id"), fallback_id),
         prompt=_text(turns[0].get("value"), "conversations"),
         images=_by_role(_paths(row.get("image") or (), root), _paths(row.get("rejected_image") or (), root)),
-        responses=_responses(turns[-1].get("value"), rejected_turns[-1].get("value") if rejected_turns else None),
+        responses=_responses(
+            turns[-1].get("value"), rejected_turns[-1].get("value") if rejected_turns else None
+        ),
         weight=_weight(row.get("weighted_score", row.get("weight"))),
         kind=_optional_text(row.get("kind"), "kind"),
         provenance=Provenance(source="llava"),
@@ -138,7 +143,7 @@ def _responses(chosen: Any, rejected: Any) -> dict[ResponseRole, str]:
 
 def _message_text(value: Any) -> str:
     """Return the text of a string or of TRL's message list; image parts become placeholders."""
-    if isinstance(value, str) or isinstance(value, int | float):
+    if isinstance(value, str | int | float):
         return str(value)
     if not isinstance(value, list) or not value or not isinstance(value[-1], Mapping):
         raise RowError(f"expected a text or a list of messages, found {type(value).__name__}")
@@ -149,7 +154,10 @@ def _message_text(value: Any) -> str:
         return content
     if not isinstance(content, list):
         raise RowError("a message needs a content")
-    parts = [f"{IMAGE_PLACEHOLDER}\n" if part.get("type") == "image" else _text(part.get("text"), "text") for part in content]
+    parts = [
+        f"{IMAGE_PLACEHOLDER}\n" if part.get("type") == "image" else _text(part.get("text"), "text")
+        for part in content
+    ]
     return "".join(parts)
 
 
@@ -195,5 +203,6 @@ def _paths(value: Any, root: Path) -> tuple[Path, ...]:
 def _provenance(value: Any) -> Provenance:
     if value is None:
         return Provenance()
-    known = {key: _mapping(value, "provenance").get(key) for key in ("source", "recipe", "seed", "licence")}
-    return Provenance(**{**known, "source": known["source"] or "unknown"})
+    given = _mapping(value, "provenance")
+    source = given.get("source") or "unknown"
+    return Provenance(source, given.get("recipe"), given.get("seed"), given.get("licence"))

@@ -46,7 +46,9 @@ class PairFile:
 
     def write_quarantine(self, path: Path) -> None:
         """Write the unused rows with line and reason as JSONL."""
-        write_jsonl(path, [{"line": q.line, "id": q.id, "reason": q.reason, "row": q.row} for q in self.quarantined])
+        write_jsonl(
+            path, [{"line": q.line, "id": q.id, "reason": q.reason, "row": q.row} for q in self.quarantined]
+        )
 
 
 def read_pairs(
@@ -123,7 +125,11 @@ def _rows(path: Path) -> Iterator[tuple[int, Any, str | None]]:
         try:
             yield number, json.loads(line), None
         except json.JSONDecodeError as error:
-            yield number, line, f"the line is no JSON, perhaps cut short ({error.msg} at column {error.colno})"
+            yield (
+                number,
+                line,
+                f"the line is no JSON, perhaps cut short ({error.msg} at column {error.colno})",
+            )
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:

@@ -87,7 +87,9 @@ class InputCache:
 
     def batch_images(self, pairs: Sequence[Pair], roles: Sequence[ImageRole]) -> BatchImages:
         """Return the distinct images that `pairs` show in `roles`."""
-        wanted = [path for role in dict.fromkeys(roles) for pair in pairs for path in pair.images.get(role, ())]
+        wanted = [
+            path for role in dict.fromkeys(roles) for pair in pairs for path in pair.images.get(role, ())
+        ]
         numbers = {path: number for number, path in enumerate(dict.fromkeys(wanted))}
         stack = [self.pixels(path) for path in numbers]
         return BatchImages(torch.stack(stack) if stack else torch.empty(0, 3, 1, 1), numbers)

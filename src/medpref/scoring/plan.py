@@ -104,7 +104,10 @@ def make_plan(paths: Sequence[Path], *, image_token: int, pad: int, shared: bool
         prompt = row.nodes[known[(key, question)]]
         # The last response token predicts nothing that is read, so it needs no place in the row.
         branch = row.nodes[row.add(path.response[:-1], known[(key, question)])]
-        columns = [prompt.start + len(prompt.tokens) - 1, *range(branch.start, branch.start + len(branch.tokens))]
+        columns = [
+            prompt.start + len(prompt.tokens) - 1,
+            *range(branch.start, branch.start + len(branch.tokens)),
+        ]
         read += [(line, column, token, number) for column, token in zip(columns, path.response, strict=True)]
     tokens = max(row.length for row in rows.values())
     table = torch.tensor(read)
@@ -118,7 +121,7 @@ def make_plan(paths: Sequence[Path], *, image_token: int, pad: int, shared: bool
 
 
 def _split(prompt: tuple[int, ...], image_token: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Split a prompt behind its last image token: what stands before is shared by all prompts on the images."""
+    """Split a prompt behind its last image token: all prompts on the images share what stands before."""
     if image_token not in prompt:
         return prompt, ()
     end = len(prompt) - prompt[::-1].index(image_token)
@@ -133,7 +136,9 @@ def _to_tensors(rows: Sequence[Row], tokens: int, pad: int) -> Rows:
         for node in row.nodes:
             end = node.start + len(node.tokens)
             ids[number, node.start : end] = torch.tensor(node.tokens, dtype=torch.long)
-            positions[number, node.start : end] = torch.arange(node.position, node.position + len(node.tokens))
+            positions[number, node.start : end] = torch.arange(
+                node.position, node.position + len(node.tokens)
+            )
         allowed[number] = _visibility(row, tokens)
     return Rows(ids, positions, allowed, tuple(row.images for row in rows))
 
@@ -143,7 +148,9 @@ def _visibility(row: Row, tokens: int) -> Bool[Tensor, "tokens tokens"]:
     seen = torch.zeros((tokens, tokens), dtype=torch.bool)
     for node in row.nodes:
         end = node.start + len(node.tokens)
-        seen[node.start : end, node.start : end] = torch.ones(end - node.start, end - node.start).tril().bool()
+        seen[node.start : end, node.start : end] = (
+            torch.ones(end - node.start, end - node.start).tril().bool()
+        )
         above = node.parent
         while above is not None:
             parent = row.nodes[above]

@@ -43,7 +43,8 @@ class Scorer:
                 if lacking:
                     raise InputError(f"{lacking}, which {cell.key} needs", where=f"pair {pair.id}")
         logps, lengths = self._score_paths(pairs, cells)
-        by_cell = zip(cells, logps.split(len(pairs)), lengths.split(len(pairs)), strict=True)
+        shape = (len(cells), len(pairs))
+        by_cell = zip(cells, logps.view(shape), lengths.view(shape), strict=True)
         return {cell: CellScore(values, counts) for cell, values, counts in by_cell}
 
     def _score_paths(
@@ -56,9 +57,7 @@ class Scorer:
             for cell in cells
             for pair in pairs
         ]
-        plan = make_plan(
-            paths, image_token=self.inputs.image_token, pad=self.inputs.pad, shared=self.shared
-        )
+        plan = make_plan(paths, image_token=self.inputs.image_token, pad=self.inputs.pad, shared=self.shared)
         self.tokens += plan.rows.ids.numel()
         features = self.backbone.image_features(images.pixels) if images.numbers else images.pixels
         hidden = self.backbone.hidden(plan.rows, features).flatten(0, 1)

@@ -21,14 +21,14 @@ from medpref.study.stage import STAMP, Stage, StageContext, stage_folder, stage_
 NEARLY_NOTHING = 4 << 20
 
 Report = Callable[[str, int | None, int], None]
-"""Called with a stage's name, the whole amount of work (or None where it says nothing new), and the amount done."""
+"""Called with a stage's name, the whole amount of work (None: nothing new), and the amount just done."""
 
 
 def execute(stage: Stage, key: str, run: Path, report: Report) -> float:
     """Run a stage and return the seconds it took.
 
-    The stage works in a folder beside its own, which a killed run leaves behind and the next one goes on from,
-    if its key is the same.
+    The stage works in a folder beside its own. A killed run leaves that folder behind, and the next one goes
+    on from it if its key is the same.
 
     Raises:
         MedprefError: the stage failed; a full disk is named as such.
@@ -117,7 +117,7 @@ def die_with(parent: int) -> None:
 def order(stages: Mapping[str, Stage]) -> list[str]:
     """Return the names so that stages which much depends on come first: the longest way to an end decides."""
     height: dict[str, int] = {}
-    for name in reversed(stages):
+    for name in reversed(list(stages)):
         above = [other for other, stage in stages.items() if name in stage.needs.values()]
         height[name] = 1 + max((height[other] for other in above), default=0)
     return sorted(stages, key=lambda name: -height[name])

@@ -1,7 +1,7 @@
 """From a study to its stages.
 
-    data ─┬─ start ── sft ─┬─ reference ─┬─ train … (one for each candidate) ── eval of the method
-          └─ pairs ────────┴─────────────┘
+data ─┬─ start ── sft ─┬─ reference ─┬─ train … (one for each candidate) ── eval of the method
+      └─ pairs ────────┴─────────────┘
 """
 
 from typing import Any
@@ -27,7 +27,11 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
     data = Stage(
         "data",
         "data",
-        {**study.data.model_dump(mode="json"), "fatal": study.on_bad_row == "fatal", "digest": source.digest(settings)},
+        {
+            **study.data.model_dump(mode="json"),
+            "fatal": study.on_bad_row == "fatal",
+            "digest": source.digest(settings),
+        },
     )
     stages = {data.name: data}
     for method in study.methods.values():
@@ -47,7 +51,12 @@ def _add(stages: dict[str, Stage], stage: Stage) -> str:
 
 
 def _add_backbone(
-    stages: dict[str, Stage], study: StudySpec, backbone: BackboneSpec, seed: int, threads: int, asked: dict[str, Any]
+    stages: dict[str, Stage],
+    study: StudySpec,
+    backbone: BackboneSpec,
+    seed: int,
+    threads: int,
+    asked: dict[str, Any],
 ) -> None:
     """Add one backbone with one seed: start, SFT, and every method from there."""
     place = f"{backbone.name}/seed-{seed}"
@@ -64,7 +73,13 @@ def _add_backbone(
     sft = Stage(
         f"sft/{place}",
         "train",
-        {**who, **skip, "objective": "sft", "objective_settings": {}, "training": study.sft.model_dump(mode="json")},
+        {
+            **who,
+            **skip,
+            "objective": "sft",
+            "objective_settings": {},
+            "training": study.sft.model_dump(mode="json"),
+        },
         {"model": start.name, "data": "data"},
         threads,
     )
@@ -80,7 +95,12 @@ def _add_backbone(
 
 
 def _add_method(
-    stages: dict[str, Stage], study: StudySpec, method: str, who: dict[str, Any], place: str, asked: dict[str, Any]
+    stages: dict[str, Stage],
+    study: StudySpec,
+    method: str,
+    who: dict[str, Any],
+    place: str,
+    asked: dict[str, Any],
 ) -> None:
     """Add one training for each candidate, and the stage that chooses among them and asks the test."""
     spec = study.methods[method]

@@ -15,7 +15,11 @@ BUNDLED = files("medpref") / "studies"
 
 def bundled_studies() -> dict[str, Path]:
     """Return the studies that come with medpref, by name."""
-    return {Path(str(f)).stem: Path(str(f)) for f in sorted(BUNDLED.iterdir(), key=str) if str(f).endswith(".yaml")}
+    return {
+        Path(str(f)).stem: Path(str(f))
+        for f in sorted(BUNDLED.iterdir(), key=str)
+        if str(f).endswith(".yaml")
+    }
 
 
 def find_study(name: str) -> Path:
@@ -64,7 +68,9 @@ def load_study(path: Path, overrides: dict[str, Any] | None = None) -> StudySpec
     except ValidationError as error:
         raise _explain(error, StudySpec, path) from None
     except InputError as error:
-        raise InputError(error.what, where=f"{path}, {error.where}" if error.where else str(path), remedy=error.remedy) from None
+        raise InputError(
+            error.what, where=f"{path}, {error.where}" if error.where else str(path), remedy=error.remedy
+        ) from None
 
 
 def _set(content: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -82,9 +88,13 @@ def _explain(error: ValidationError, model: type[BaseModel], path: Path) -> Inpu
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1]) or set(getattr(_title_model(error), "model_fields", {}))
-        return InputError(f"unknown key {key!r}{more}", where=where, remedy=did_you_mean(str(first["loc"][-1]), known))
+        return InputError(
+            f"unknown key {key!r}{more}", where=where, remedy=did_you_mean(str(first["loc"][-1]), known)
+        )
     text = first["msg"].removeprefix("Value error, ")
-    return InputError(f"{key + ': ' if key else ''}{text}{more}", where=where, remedy="Correct the study file.")
+    return InputError(
+        f"{key + ': ' if key else ''}{text}{more}", where=where, remedy="Correct the study file."
+    )
 
 
 def _title_model(error: ValidationError) -> type[BaseModel] | None:

@@ -55,7 +55,9 @@ def run_study(study: StudySpec, folder: Path, console: Console) -> dict[str, Any
         lock.acquire(timeout=0)
     except Timeout:
         raise RunError(
-            "another run is writing here", where=str(folder), remedy="Wait for it, or name another folder with --out."
+            "another run is writing here",
+            where=str(folder),
+            remedy="Wait for it, or name another folder with --out.",
         ) from None
     try:
         return _run(study, folder, console)
@@ -137,7 +139,9 @@ def summarise(folder: Path, study: StudySpec) -> dict[str, Any]:
     )
 
 
-def describe_run(study: StudySpec, started: datetime, seconds: float, stages: dict[str, float]) -> dict[str, Any]:
+def describe_run(
+    study: StudySpec, started: datetime, seconds: float, stages: dict[str, float]
+) -> dict[str, Any]:
     """Return what the report says about how the study ran; this differs from run to run."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {

@@ -18,7 +18,9 @@ from medpref.study.stage import Stage, is_done
 _updates: Any = None
 
 
-def run_stages(stages: Mapping[str, Stage], keys: Mapping[str, str], run: Path, workers: int, progress: Progress) -> None:
+def run_stages(
+    stages: Mapping[str, Stage], keys: Mapping[str, str], run: Path, workers: int, progress: Progress
+) -> None:
     """Run every stage that is not done yet, each after those that it needs.
 
     Args:
@@ -50,9 +52,20 @@ class _Pool:
     """The state of one parallel run."""
 
     def __init__(
-        self, stages: Mapping[str, Stage], keys: Mapping[str, str], run: Path, workers: int, progress: Progress
+        self,
+        stages: Mapping[str, Stage],
+        keys: Mapping[str, str],
+        run: Path,
+        workers: int,
+        progress: Progress,
     ) -> None:
-        self.stages, self.keys, self.folder, self.workers, self.progress = stages, keys, run, workers, progress
+        self.stages, self.keys, self.folder, self.workers, self.progress = (
+            stages,
+            keys,
+            run,
+            workers,
+            progress,
+        )
         context = mp.get_context("spawn")
         self.updates: Any = context.Queue()
         self.executor = ProcessPoolExecutor(workers, context, _begin_worker, (self.updates, os.getpid()))
@@ -66,7 +79,9 @@ class _Pool:
                 for name in ready[: self.workers - len(running)]:
                     waiting.remove(name)
                     self.progress.begin(name)
-                    running[self.executor.submit(_work, self.stages[name], self.keys[name], self.folder)] = name
+                    running[self.executor.submit(_work, self.stages[name], self.keys[name], self.folder)] = (
+                        name
+                    )
                 finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 self._pass_on_updates()
                 for future in finished:

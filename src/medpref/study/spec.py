@@ -171,7 +171,9 @@ class StudySpec(Strict):
         if unknown:
             raise ValueError(f"control {unknown[0]!r} is no method of this study")
         if "sft" in self.methods:
-            raise ValueError("a method cannot be called 'sft': that is the starting point; try 'sft-continued'")
+            raise ValueError(
+                "a method cannot be called 'sft': that is the starting point; try 'sft-continued'"
+            )
         self._check_candidates()
         return self
 

@@ -57,7 +57,7 @@ stage_functions: Registry[Callable[[StageContext], None]] = Registry("stage func
 
 
 def stage_keys(stages: Mapping[str, Stage]) -> dict[str, str]:
-    """Return each stage's key: a hash of its work, parameters, threads, medpref's version and its needs' keys."""
+    """Return each stage's key: a hash of its work, parameters, threads, our version and its needs' keys."""
     keys: dict[str, str] = {}
     for name, stage in stages.items():
         above = {role: keys[need] for role, need in stage.needs.items()}

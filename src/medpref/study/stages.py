@@ -123,8 +123,10 @@ def train(context: StageContext) -> None:
     context.expect(training.steps)
     backbone = load_backbone(context.needs["model"] / "model")
     inputs = InputCache(backbone)
-    pairs = read_stage_pairs(context.needs["pairs"]) if "pairs" in context.needs else None
-    pairs = fitting(pairs or read_data_pairs(context.needs["data"], "train"), inputs, context)
+    made = context.needs.get("pairs")
+    pairs = fitting(
+        read_stage_pairs(made) if made else read_data_pairs(context.needs["data"], "train"), inputs, context
+    )
     reference = context.needs.get("reference")
     trainer = PreferenceTrainer(
         backbone,
@@ -156,12 +158,19 @@ def validate(backbone: Backbone, inputs: InputCache, context: StageContext) -> d
     samples = read_split(context.needs["data"], "validation", search["task"])
     path = context.folder / "validation.predictions.jsonl"
     answers = predict(
-        backbone, samples, path, max_new_tokens=task.max_new_tokens, batch=context.params["batch"], inputs=inputs
+        backbone,
+        samples,
+        path,
+        max_new_tokens=task.max_new_tokens,
+        batch=context.params["batch"],
+        inputs=inputs,
     )
     header = LogHeader("", "", "", 0, task.name, task.version, "normal", "validation")
     value, n = mean_score(make_log(header, task, samples, answers, context.run).records, search["metric"])
     if n == 0:
-        raise InputError(f"no validation sample of {task.name} has the metric {search['metric']!r}", where="search")
+        raise InputError(
+            f"no validation sample of {task.name} has the metric {search['metric']!r}", where="search"
+        )
     return {"value": value, "n": n}
 
 
@@ -169,7 +178,9 @@ def validate(backbone: Backbone, inputs: InputCache, context: StageContext) -> d
 def evaluate(context: StageContext) -> None:
     """Choose the best candidate on validation, and ask it the test samples once."""
     params = context.params
-    roles = sorted((role for role in context.needs if role.startswith("candidate-")), key=lambda r: int(r[10:]))
+    roles = sorted(
+        (role for role in context.needs if role.startswith("candidate-")), key=lambda r: int(r[10:])
+    )
     chosen = choose(context, roles)
     folder = context.needs[roles[chosen]]
     backbone = load_backbone(folder / "model")
@@ -207,7 +218,7 @@ def evaluate(context: StageContext) -> None:
 
 
 def choose(context: StageContext, roles: Sequence[str]) -> int:
-    """Return the number of the candidate with the best validation score, the first of equals, and log the search."""
+    """Return the number of the best candidate on validation, the first of equals, and log the search."""
     params = context.params
     tried = params.get("candidates", [{}])
     folders = [context.needs[role] for role in roles]
@@ -243,7 +254,9 @@ def choose(context: StageContext, roles: Sequence[str]) -> int:
 def evaluate_baselines(context: StageContext) -> None:
     """Answer the test samples without looking: what a score is worth is its distance from these."""
     for task in context.params["tasks"]:
-        train = [Answered(s.kinds, s.closed, s.gold) for s in read_split(context.needs["data"], "train", task)]
+        train = [
+            Answered(s.kinds, s.closed, s.gold) for s in read_split(context.needs["data"], "train", task)
+        ]
         samples = read_split(context.needs["data"], "test", task)
         for name, baseline in BASELINES.items():
             answer = baseline(train)

@@ -15,7 +15,11 @@ PairValues = Float[Tensor, " pairs"]
 MARGINS = {
     Cell.CLEAN_REJECTED: ("rewards/rejected", "rewards/margins", "rewards/accuracies"),
     Cell.REJECTED_REJECTED: ("rewards/rejected", "rewards/margins", "rewards/accuracies"),
-    Cell.REJECTED_CHOSEN: ("rewards/chosen_rejected_image", "rewards/image_margins", "rewards/image_accuracies"),
+    Cell.REJECTED_CHOSEN: (
+        "rewards/chosen_rejected_image",
+        "rewards/image_margins",
+        "rewards/image_accuracies",
+    ),
 }
 LOGPS = {
     Cell.CLEAN_CHOSEN: "logps/chosen",

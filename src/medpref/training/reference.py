@@ -88,4 +88,6 @@ def compute_reference(
         done += batch
         advance(len(batch))
     scorer.backbone.model.train(was_training)
-    return ReferenceLogps([pair.id for pair in done], {cell: torch.cat(values) for cell, values in parts.items()})
+    return ReferenceLogps(
+        [pair.id for pair in done], {cell: torch.cat(values) for cell, values in parts.items()}
+    )

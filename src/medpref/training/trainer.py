@@ -107,7 +107,11 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         scores = self.batch_scores(pairs)
         losses = self.objective.loss(scores, **self.objective_settings)
         if not torch.isfinite(losses).all():
-            bad = [pair.id for pair, loss in zip(pairs, losses.tolist(), strict=True) if not abs(loss) < float("inf")]
+            bad = [
+                pair.id
+                for pair, loss in zip(pairs, losses.tolist(), strict=True)
+                if not abs(loss) < float("inf")
+            ]
             raise RunError(
                 f"the loss of {len(bad)} pairs is not a finite number at step {self.state.global_step + 1}",
                 where=f"pairs {', '.join(bad[:5])}",
@@ -125,13 +129,15 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         lengths = {cell: score.lengths for cell, score in scored.items()}
         reference = self.reference.look_up(pairs, cells) if self.reference else {}
         # check_pairs has made sure that a weight is there where the objective reads it.
-        weights = torch.tensor([pair.weight or 0.0 for pair in pairs]) if self.objective.needs_weight else None
+        weights = (
+            torch.tensor([pair.weight or 0.0 for pair in pairs]) if self.objective.needs_weight else None
+        )
         return Scores(logps, reference, lengths, weights)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW, the vision tower with its own learning rate."""
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(
+            self.optimizer: torch.optim.Optimizer | None = torch.optim.AdamW(
                 parameter_groups(self.model, self.settings), weight_decay=self.settings.weight_decay
             )
         return self.optimizer
@@ -227,7 +233,9 @@ def last_checkpoint(folder: Path) -> Path | None:
 
     A checkpoint is whole once the trainer's state, the last file of it, can be read.
     """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
+    found = sorted(
+        folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True
+    )
     return next((path for path in found if _is_whole(path)), None)
 
 

@@ -1,4 +1,4 @@
-"""Phantom VQA: nine kinds of questions whose answers are exact; six of them can only be read off the lesion."""
+"""Phantom VQA: nine kinds of questions with exact answers; six can only be read off the lesion."""
 
 from medpref.evaluation.sample import Sample
 from medpref.evaluation.scores.closed import score_closed

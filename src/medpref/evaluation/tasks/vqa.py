@@ -25,4 +25,7 @@ def score(sample: Sample, answer: str) -> Scored:
 HEADLINE = (("accuracy", "all"), ("exact_match", "all"), ("token_f1", "all"))
 
 tasks.add("vqa-rad", Task("vqa-rad", 1, "VQA-RAD's standard test split", score, HEADLINE))
-tasks.add("vqa", Task("vqa", 1, "questions from your own file, closed where the answer is yes or no", score, HEADLINE))
+tasks.add(
+    "vqa",
+    Task("vqa", 1, "questions from your own file, closed where the answer is yes or no", score, HEADLINE),
+)

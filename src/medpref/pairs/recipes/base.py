@@ -41,7 +41,7 @@ class Recipe(Generic[SettingsT]):
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """Return a random generator that depends on the seed and the names alone, not on what was drawn before."""
+    """Return a generator that depends on the seed and the names alone, not on what was drawn before."""
     digest = hashlib.sha256("\0".join(names).encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
 

@@ -47,7 +47,7 @@ class NoiseSettings(ImageSettings):
 
 
 def crop(pixels: Pixels, mask: Mask | None, settings: CropSettings, rng: np.random.Generator) -> Pixels:
-    """Keep a random rectangle of the image's proportions, scaled back to the image's size. arXiv:2406.11839, sec. 3.2."""
+    """Keep a random rectangle, scaled back to the image's size (mDPO, arXiv:2406.11839)."""
     height, width = pixels.shape[:2]
     share = float(rng.uniform(settings.least, settings.most)) ** 0.5
     box_height, box_width = max(1, round(height * share)), max(1, round(width * share))
@@ -70,7 +70,8 @@ def roi_noise(pixels: Pixels, mask: Mask | None, settings: NoiseSettings, rng: n
     """
     region = random_box(pixels.shape[0], pixels.shape[1], rng) if mask is None or not mask.any() else mask
     noisy = to_bytes(diffuse(to_unit(pixels), settings.step, rng))
-    return np.where(region if pixels.ndim == 2 else region[..., None], noisy, pixels)
+    result: Pixels = np.where(region if pixels.ndim == 2 else region[..., None], noisy, pixels)
+    return result
 
 
 def random_box(height: int, width: int, rng: np.random.Generator) -> Mask:
@@ -89,7 +90,8 @@ def to_unit(pixels: Pixels) -> Float[np.ndarray, "h w *c"]:
 
 def to_bytes(values: Float[np.ndarray, "h w *c"]) -> Pixels:
     """Scale [−1, 1] to bytes. Clips first: a negative value put into a byte wraps round to near-white."""
-    return np.rint(np.clip((values + 1) * 127.5, 0, 255)).astype(np.uint8)
+    pixels: Pixels = np.rint(np.clip((values + 1) * 127.5, 0, 255)).astype(np.uint8)
+    return pixels
 
 
 def diffuse(
@@ -102,7 +104,10 @@ def diffuse(
     """
     betas = 1e-5 + (5e-3 - 1e-5) / (1 + np.exp(-np.linspace(-6, 6, 1000)))
     kept = float(np.prod(1 - betas[:step]))
-    return np.sqrt(kept) * values + np.sqrt(1 - kept) * rng.standard_normal(values.shape)
+    noised: Float[np.ndarray, "h w *c"] = kept**0.5 * values + (1 - kept) ** 0.5 * rng.standard_normal(
+        values.shape
+    )
+    return noised
 
 
 def _recipe(

@@ -41,5 +41,6 @@ def other_answer(pairs: Sequence[Pair], _: NoSettings, seed: int, folder: Path) 
 
 
 response_recipes.add(
-    "other-answer", Recipe("another answer the data gives to a question of that kind", NoSettings, other_answer)
+    "other-answer",
+    Recipe("another answer the data gives to a question of that kind", NoSettings, other_answer),
 )

@@ -44,14 +44,19 @@ def standardise(scores: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pair
     """
     spread = float(scores.std())
     centred = (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
-    return np.clip(1 + np.sqrt(0.1) * centred, 0.75, 1.25)
+    weights: Float[np.ndarray, " pairs"] = np.clip(1 + np.sqrt(0.1) * centred, 0.75, 1.25)
+    return weights
 
 
-def _weigh(pairs: Sequence[Pair], raw: list[float], settings: WeightSettings, name: str, seed: int) -> list[Pair]:
+def _weigh(
+    pairs: Sequence[Pair], raw: list[float], settings: WeightSettings, name: str, seed: int
+) -> list[Pair]:
     scores = np.asarray(raw, dtype=np.float64)
     weights = standardise(scores) if settings.normalise == "standardise" else scores
     label = f"{name} ({settings.normalise})"
-    return [note_recipe(replace(p, weight=float(w)), label, seed) for p, w in zip(pairs, weights, strict=True)]
+    return [
+        note_recipe(replace(p, weight=float(w)), label, seed) for p, w in zip(pairs, weights, strict=True)
+    ]
 
 
 def given(pairs: Sequence[Pair], settings: WeightSettings, seed: int, folder: Path) -> list[Pair]:

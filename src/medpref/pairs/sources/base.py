@@ -53,7 +53,11 @@ class DataSet:
             for row in file.quarantined
         ]
         write_jsonl(folder / "quarantine.jsonl", rows)
-        reasons = Counter(f"{row['file']}: {row['reason'].split(':')[0]}" for row in rows)
+        reasons = Counter(
+            f"{file.path.name}: {row.reason.split(':')[0]}"
+            for file in self.quarantined
+            for row in file.quarantined
+        )
         write_json(
             folder / "data.json",
             {**self.facts, "counts": self.counts(), "leakage": self.leakage(), "quarantined": dict(reasons)},
@@ -68,13 +72,25 @@ class DataSet:
         for (split, task), samples in self.samples.items():
             if split == "train":
                 continue
-            splits[f"{split}/{task}"] = (len(samples), {image for sample in samples for image in sample.images})
+            splits[f"{split}/{task}"] = (
+                len(samples),
+                {image for sample in samples for image in sample.images},
+            )
         return {name: {"rows": rows, "images": len(images)} for name, (rows, images) in splits.items()}
 
     def leakage(self) -> dict[str, int]:
         """Count the test images, and how many of them also occur in what is trained on."""
-        test = {image for (split, _), s in self.samples.items() if split == "test" for x in s for image in x.images}
-        return {"test_images": len(test), "also_in_train": len(test & clean_images([*self.train, *self.pool]))}
+        test = {
+            image
+            for (split, _), s in self.samples.items()
+            if split == "test"
+            for x in s
+            for image in x.images
+        }
+        return {
+            "test_images": len(test),
+            "also_in_train": len(test & clean_images([*self.train, *self.pool])),
+        }
 
 
 def clean_images(pairs: Iterable[Pair]) -> set[Path]:
@@ -106,7 +122,7 @@ class Source:
         summary: one line for listings.
         settings: the source's settings.
         tasks: the tasks whose samples it gives.
-        load: ``load(settings, folder, fatal, advance)`` returns the data; images that it makes go below `folder`.
+        load: ``load(settings, folder, fatal, advance)`` returns the data; what it draws goes below `folder`.
         texts: ``texts(settings)`` returns the training texts that a tokenizer may learn from.
         digest: ``digest(settings)`` changes when the files behind the settings change.
         work: ``work(settings)`` is how often `advance` will be called, for progress.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medpref.evaluation.sample import Sample
-from medpref.files import file_hash
+from medpref.files import UserPath, file_hash
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
 from medpref.pairs.store import PairFile, read_pairs
@@ -20,11 +20,11 @@ class FileSettings(SourceSettings):
         licence: told in the report.
     """
 
-    train: Path
-    pool: Path | None = None
-    validation: Path | None = None
-    test: Path
-    images: Path | None = None
+    train: UserPath
+    pool: UserPath | None = None
+    validation: UserPath | None = None
+    test: UserPath
+    images: UserPath | None = None
     licence: str = "not stated"
 
 
@@ -36,7 +36,8 @@ def load(settings: FileSettings, folder: Path, fatal: bool, advance: Advance) ->
         if (path := getattr(settings, name))
     }
     train = read["train"]
-    samples = {(name, "vqa"): as_samples(read[name]) for name in ("validation", "test") if name in read}
+    asked = ("train", "validation", "test")
+    samples = {(name, "vqa"): as_samples(read[name]) for name in asked if name in read}
     facts = {"source": str(settings.train.name), "licence": settings.licence, "notes": []}
     pool = read.get("pool", train)
     return DataSet(train.pairs, pool.pairs, samples, facts, tuple(read.values()))

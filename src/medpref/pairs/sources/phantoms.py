@@ -1,4 +1,4 @@
-"""Procedural phantoms as a data set: train and pool follow the prevalence prior, validation and test are balanced."""
+"""Procedural phantoms: train and pool follow the prevalence prior, validation and test are balanced."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """VQA-RAD (Lau et al. 2018, doi 10.1038/sdata.2018.251, CC0) with the published MMedPO preference pairs.
 
-The folder holds ``images/``, ``qa.jsonl`` with one question a line (qid, image, question, answer, answer_type,
-question_type, split, standard) and ``preference_mmedpo.jsonl`` with one pair a line (qid, image, question,
-chosen, rejected, weight).
+The folder holds ``images/``, ``qa.jsonl`` with one question a line (qid, image, question, answer,
+answer_type, question_type, split, standard) and
+``preference_mmedpo.jsonl`` with one pair a line (qid, image, question, chosen, rejected, weight).
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from typing import Any
 
 from medpref.errors import InputError
 from medpref.evaluation.sample import Sample
-from medpref.files import content_hash, file_hash, read_jsonl
+from medpref.files import UserPath, content_hash, file_hash, read_jsonl
 from medpref.pairs.check import faults, image_fault
 from medpref.pairs.formats import with_placeholders
 from medpref.pairs.pair import ImageRole, Pair, Provenance, ResponseRole
@@ -29,7 +29,7 @@ PUBLISHED = Provenance("MMedPO on VQA-RAD", "written by a model", licence="Apach
 class VqaRadSettings(SourceSettings):
     """Where the folder is. Train and test are the standard split (free-form and paraphrased questions)."""
 
-    folder: Path
+    folder: UserPath
 
 
 def load(settings: VqaRadSettings, folder: Path, fatal: bool, advance: Advance) -> DataSet:
@@ -46,10 +46,18 @@ def load(settings: VqaRadSettings, folder: Path, fatal: bool, advance: Advance) 
     facts = {
         "source": "VQA-RAD, standard split; MMedPO preference pairs",
         "licence": "VQA-RAD CC0-1.0; MMedPO pairs Apache-2.0",
-        "notes": ["Rejected responses were written by a model; weights are the published clinical relevance."],
+        "notes": [
+            "Rejected responses were written by a model; weights are the published clinical relevance."
+        ],
     }
     refused_file = PairFile(settings.folder / QUESTIONS, (), (*refused, *unasked))
-    return DataSet(train, pool, {("train", "vqa-rad"): known, ("test", "vqa-rad"): samples}, facts, (refused_file, published))
+    return DataSet(
+        train,
+        pool,
+        {("train", "vqa-rad"): known, ("test", "vqa-rad"): samples},
+        facts,
+        (refused_file, published),
+    )
 
 
 def _questions(settings: VqaRadSettings) -> list[dict[str, Any]]:
@@ -93,7 +101,9 @@ def _samples(rows: Iterable[dict[str, Any]], images: Path) -> tuple[list[Sample]
         image = images / row["image"]
         fault = image_fault(image)
         if fault:
-            refused.append(Quarantined(row["line"], str(row["qid"]), f"{fault}: {image.name}", row["question"]))
+            refused.append(
+                Quarantined(row["line"], str(row["qid"]), f"{fault}: {image.name}", row["question"])
+            )
             continue
         samples.append(
             Sample(
@@ -114,7 +124,7 @@ def _kinds(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _kinds_of_pairs(settings: VqaRadSettings, questions: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Map a published pair's id to the kind of its VQA-RAD question: the pairs carry the question's id, not its kind."""
+    """Map a published pair's id to its question's kind: the pairs carry only the question's id."""
     by_question = {row["qid"]: _kinds(row)[0] for row in questions}
     rows = (row for _, row in read_jsonl(settings.folder / PAIRS))
     return {str(row["id"]): by_question[row["qid"]] for row in rows if row.get("qid") in by_question}
@@ -124,7 +134,10 @@ def texts(settings: VqaRadSettings) -> list[str]:
     """Return the train split's questions, answers and rejected responses."""
     rows = [row for row in _questions(settings) if row["split"] == "train"]
     published = [row for _, row in read_jsonl(settings.folder / PAIRS)]
-    return [*(str(row[key]) for row in rows for key in ("question", "answer")), *(r["rejected"] for r in published)]
+    return [
+        *(str(row[key]) for row in rows for key in ("question", "answer")),
+        *(r["rejected"] for r in published),
+    ]
 
 
 def digest(settings: VqaRadSettings) -> str:

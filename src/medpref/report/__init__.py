@@ -1,0 +1,6 @@
+"""What a study found, as one HTML page and as a table in the terminal, from its logs alone."""
+
+from medpref.report.page import write_report
+from medpref.report.terminal import print_table
+
+__all__ = ["print_table", "write_report"]

@@ -1,0 +1,101 @@
+"""What was run, on what, and how long it took: the parts of the page that need no computing."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+import yaml
+
+from medpref.report.costs import setting
+from medpref.report.layout import Layout
+from medpref.report.load import RunFolder
+from medpref.report.tables import ScoreTable
+from medpref.report.wording import counted, joined
+
+_RECIPES = ("rejected_response", "rejected_image", "weight")
+_MOST_STAGES = 60
+
+
+class MethodLine(NamedTuple):
+    """One method of the study: its objective, its settings and the recipes of its pairs."""
+
+    method: str
+    objective: str
+    settings: str
+    recipes: str
+
+
+class StageLine(NamedTuple):
+    """One stage: how long it took, and its share of the slowest one's time."""
+
+    name: str
+    seconds: float
+    share: float
+
+
+def subject(run: RunFolder, tables: Sequence[ScoreTable], layout: Layout) -> str:
+    """Say what was compared, and on what."""
+    contenders = [name for name in layout.methods if name not in layout.controls]
+    seeds = {log.header.seed for log in run.logs if log.header.model is not None}
+    parts = [counted(len(contenders), "method")]
+    if layout.controls:
+        parts.append(f"{counted(len(layout.controls), 'control')} ({joined(layout.controls)})")
+    place = [f"{counted(len(layout.backbones), 'backbone')} ({joined(layout.backbones)})"]
+    if seeds:
+        place.append(counted(len(seeds), "seed"))
+    asked = {}
+    for log in run.logs:
+        images = {image for record in log.records for image in record.images}
+        asked[log.header.task] = (
+            f"{log.header.task} ({log.header.split}): {counted(len(log.records), 'question')} "
+            f"on {counted(len(images), 'image')}"
+        )
+    tasks = [asked[task] for task in dict.fromkeys(t.headline.task for t in tables) if task in asked]
+    return f"{' and '.join(parts)} on {joined(place)}. " + " ".join(f"{text}." for text in tasks)
+
+
+def method_lines(study: Mapping[str, Any]) -> list[MethodLine]:
+    """Return one line for each method of the study."""
+    return [
+        MethodLine(
+            name,
+            str(spec.get("objective", "")),
+            _settings({**(spec.get("settings") or {}), **(spec.get("training") or {})}),
+            "; ".join(_recipe(part, spec[part]) for part in _RECIPES if spec.get(part)),
+        )
+        for name, spec in (study.get("methods") or {}).items()
+    ]
+
+
+def _recipe(part: str, spec: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in spec.items() if key != "recipe"}
+    name = f"{part.replace('_', ' ')}: {spec.get('recipe')}"
+    return f"{name} ({_settings(rest)})" if rest else name
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {setting(value)}" for key, value in settings.items())
+
+
+def stage_lines(stages: Mapping[str, float]) -> list[StageLine]:
+    """Return the stages, the slowest first."""
+    ordered = sorted(stages.items(), key=lambda item: (-item[1], item[0]))[:_MOST_STAGES]
+    longest = max([seconds for _, seconds in ordered] or [0.0]) or 1.0
+    return [StageLine(name, seconds, seconds / longest) for name, seconds in ordered]
+
+
+def study_text(study: Mapping[str, Any]) -> str:
+    """Return the study as YAML, whole paths shortened to their last part: a page is made to be passed on."""
+    return yaml.safe_dump(_without_places(study), sort_keys=False, allow_unicode=True) if study else ""
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_places(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_places(inner) for inner in value]
+    if isinstance(value, str):
+        for path in (PurePosixPath(value), PureWindowsPath(value)):
+            if path.is_absolute():
+                return f"…/{path.name}"
+    return value

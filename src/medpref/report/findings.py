@@ -1,0 +1,191 @@
+"""What the numbers say: the finding in one sentence, and the warnings that have to stand beside it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from medpref.report.layout import CONTINUED, Layout, Role
+from medpref.report.load import RunFolder
+from medpref.report.tables import Delta, MethodRow, ScoreTable
+from medpref.report.wording import (
+    counted,
+    interval,
+    joined,
+    metric_name,
+    p_value,
+    percent,
+    points,
+    points_interval,
+    slice_name,
+)
+
+_MOST_DETAILS = 12
+
+
+class Finding(NamedTuple):
+    """The finding in one sentence, and the differences that it rests on, a line each."""
+
+    sentence: str
+    details: tuple[str, ...]
+
+
+class Caution(NamedTuple):
+    """Something a reader has to know before the numbers: a few words, and a sentence or two."""
+
+    title: str
+    text: str
+
+
+def find(tables: Sequence[ScoreTable], layout: Layout) -> Finding:
+    """Return what the headline figures say about the methods against the main control."""
+    control = layout.main_control
+    methods = [name for name in layout.methods if layout.role(name) is Role.METHOD]
+    if not methods:
+        return Finding("No method was compared: the study holds controls only.", ())
+    if control is None:
+        return Finding("The methods were not compared with any control.", ())
+    tested = [
+        (table, row, row.deltas[control]) for table in tables for row in table.rows if control in row.deltas
+    ]
+    if not any(delta.p_holm is not None for _, row, delta in tested if row.role is Role.METHOD):
+        return Finding(f"The test is too small to tell any method from {control}.", ())
+    distinct = [(table, row, delta) for table, row, delta in tested if delta.distinct]
+    tallies = [_tally(name, [(r.method, d) for _, r, d in distinct]) for name in methods]
+    details = tuple(_difference(table, row, delta, control) for table, row, delta in distinct)
+    return Finding(_sentence(tallies, control, len(tables)), details[:_MOST_DETAILS])
+
+
+class _Tally(NamedTuple):
+    method: str
+    wins: int
+    losses: int
+
+
+def _tally(method: str, distinct: Iterable[tuple[str, Delta]]) -> _Tally:
+    signs = [(delta.value or 0.0) > 0 for name, delta in distinct if name == method]
+    return _Tally(method, sum(signs), len(signs) - sum(signs))
+
+
+def _sentence(tallies: Sequence[_Tally], control: str, figures: int) -> str:
+    groups: dict[tuple[int, int], list[str]] = {}
+    for tally in sorted(tallies, key=lambda t: (t.losses - t.wins, -t.wins)):
+        groups.setdefault((tally.wins, tally.losses), []).append(tally.method)
+    same = groups.pop((0, 0), [])
+    if not groups:
+        every = f" on any of the {figures} headline figures" if figures > 1 else ""
+        return f"No method is distinguishable from {control} at the 95 % level{every}."
+    parts = [_verdict(names, wins, losses, control, figures) for (wins, losses), names in groups.items()]
+    if same:
+        parts.append(
+            f"{joined(same)} {_verb(same, 'is', 'are')} not distinguishable from it at the 95 % level"
+        )
+    return "; ".join(parts) + "."
+
+
+def _verdict(names: Sequence[str], wins: int, losses: int, control: str, figures: int) -> str:
+    said = []
+    if wins:
+        said.append(f"{_verb(names, 'beats', 'beat')} {control}{_share(wins, figures)}")
+    if losses:
+        said.append(f"{_verb(names, 'falls', 'fall')} below {control}{_share(losses, figures)}")
+    return f"{joined(names)} {' and '.join(said)}"
+
+
+def _verb(names: Sequence[str], one: str, many: str) -> str:
+    return one if len(names) == 1 else many
+
+
+def _share(count: int, figures: int) -> str:
+    return f" on {count} of {figures} headline figures" if figures > 1 else ""
+
+
+def _difference(table: ScoreTable, row: MethodRow, delta: Delta, control: str) -> str:
+    figures = f"{points(delta.value)} points {points_interval(delta.low, delta.high)}".strip()
+    return f"{row.method} less {control}, {_place(table)}: {figures}, p = {p_value(delta.p_holm)} after Holm"
+
+
+def _place(table: ScoreTable) -> str:
+    task, metric, part = table.headline
+    return f"{table.backbone}, {task}, {metric_name(metric).lower()} on {slice_name(part)}"
+
+
+def cautions(run: RunFolder, tables: Sequence[ScoreTable], layout: Layout) -> list[Caution]:
+    """Return the warnings that apply, the gravest first."""
+    found = [
+        *_leakage(run.data.get("leakage") or {}),
+        *_no_better_than_blind(tables),
+        *_no_use_of_image(tables),
+        *_no_equal_control(layout),
+        *_one_seed(run),
+        *_unequal_budgets(run),
+        *_unscored(tables),
+        *_quarantine(run.data.get("quarantined") or {}),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _leakage(leakage: dict[str, int]) -> Iterator[Caution]:
+    seen, asked = leakage.get("also_in_train", 0), leakage.get("test_images", 0)
+    if seen:
+        text = f"{seen:,} of {asked:,} test images also occur in train: scores may reward memory."
+        yield Caution("Leakage", text)
+
+
+def _no_better_than_blind(tables: Sequence[ScoreTable]) -> Iterator[Caution]:
+    for table in tables:
+        blind = table.strongest_baseline
+        best = max(table.rows, key=lambda row: row.score.value or 0.0)
+        if blind is None or blind.score.value is None or best.score.low is None:
+            continue
+        if best.score.low <= blind.score.value:
+            text = (
+                f"{_place(table)}: the best, {best.method}, scores {percent(best.score.value)} % "
+                f"{interval(best.score.low, best.score.high)}; “{blind.method}”, which never sees the "
+                f"image, scores {percent(blind.score.value)} %."
+            )
+            yield Caution("No better than an answer without the image", text)
+
+
+def _no_use_of_image(tables: Sequence[ScoreTable]) -> Iterator[Caution]:
+    for table in tables:
+        names = [r.method for r in table.rows if r.gap and r.gap.low is not None and r.gap.low <= 0]
+        if names:
+            text = f"{_place(table)}: with the image blanked, {joined(names)} score no measurably lower."
+            yield Caution("The image may not be used", text)
+
+
+def _no_equal_control(layout: Layout) -> Iterator[Caution]:
+    if layout.controls and CONTINUED not in layout.controls and len(layout.methods) > len(layout.controls):
+        text = f"There is no {CONTINUED}: a gain may come from training longer, not from the preference term."
+        yield Caution("No control with as many steps", text)
+
+
+def _one_seed(run: RunFolder) -> Iterator[Caution]:
+    seeds = {log.header.seed for log in run.logs if log.header.model is not None}
+    if len(seeds) == 1:
+        text = "The intervals cover the choice of test images, not the noise of training."
+        yield Caution("One seed only", text)
+
+
+def _unequal_budgets(run: RunFolder) -> Iterator[Caution]:
+    tried = {s.method: len(s.candidates) for s in run.searches if s.task}
+    if len(set(tried.values())) > 1:
+        listed = joined([f"{name} {count}" for name, count in tried.items()])
+        yield Caution("Unequal search budgets", f"Candidates tried: {listed}.")
+
+
+def _unscored(tables: Sequence[ScoreTable]) -> Iterator[Caution]:
+    for table in tables:
+        counts = {row.method: row.score.unscored for row in table.rows if row.score.unscored}
+        if counts:
+            listed = joined([f"{name} {count:,}" for name, count in counts.items()])
+            yield Caution(
+                "Answers without a score",
+                f"{_place(table)}: {listed}. They count as neither right nor wrong.",
+            )
+
+
+def _quarantine(reasons: dict[str, Any]) -> Iterator[Caution]:
+    total = sum(reasons.values())
+    if total:
+        text = f"{counted(total, 'row')} of the data failed a check and took no part; the details say why."
+        yield Caution("Rows put aside", text)

@@ -1,0 +1,110 @@
+"""The page: one HTML file that needs nothing but itself."""
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from medpref.files import write_text
+from medpref.report import costs, details, wording
+from medpref.report.curves import curve_figures
+from medpref.report.figures import dumbbells, kind_figures, whiskers
+from medpref.report.findings import cautions, find
+from medpref.report.gallery import Group, make_gallery
+from medpref.report.layout import make_layout
+from medpref.report.load import RunFolder, read_run
+from medpref.report.tables import score_tables
+
+PAGE = "report.html"
+
+_FILTERS = (
+    "metric_name",
+    "slice_name",
+    "percent",
+    "points",
+    "interval",
+    "points_interval",
+    "p_value",
+    "number",
+    "duration",
+)
+
+
+def write_report(run: Path) -> Path:
+    """Write ``report.html`` into a run folder, whole or not at all.
+
+    Args:
+        run: the folder of a study that has run to its end.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        InputError: the folder holds no results, or a log is broken; the message names the file.
+        RunError: the page cannot be written.
+    """
+    page = run / PAGE
+    write_text(page, render(read_run(run)))
+    return page
+
+
+def render(run: RunFolder) -> str:
+    """Return the page of a run."""
+    html = _environment().get_template("report.html.j2").render(**_content(run))
+    # A log may hold half of a surrogate pair, which UTF-8 cannot.
+    return html.encode("utf-8", "replace").decode("utf-8")
+
+
+def _content(run: RunFolder) -> dict[str, Any]:
+    layout = make_layout(run.results, run.about)
+    tables = score_tables(run.results, layout)
+    cards = make_gallery(run, layout)
+    script = _asset("report.js")
+    return {
+        "title": run.study.get("title") or run.results.get("study") or "Study",
+        "study": run.results.get("study") or "",
+        "finding": find(tables, layout),
+        "subject": details.subject(run, tables, layout),
+        "cautions": cautions(run, tables, layout),
+        "layout": layout,
+        "tables": [(table, whiskers(table, layout.main_control)) for table in tables],
+        "reliance": [(table, drawn) for table in tables if (drawn := dumbbells(table))],
+        "kind_figures": kind_figures(run.results, layout),
+        "curves": curve_figures(run.curves, layout),
+        "searches": costs.search_tables(run.searches, layout),
+        "budget": costs.budget(run.searches),
+        "cards": cards,
+        "groups": [group for group in Group if any(card.question.group is group for card in cards)],
+        "kinds": sorted({card.question.kind for card in cards}),
+        "methods": details.method_lines(run.study),
+        "stages": details.stage_lines(run.about.get("stages") or {}),
+        "settings": details.study_text(run.study),
+        "about": run.about,
+        "data": run.data,
+        "style": Markup(_asset("report.css")),
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates: what they insert is escaped, whoever wrote it, and a wrong name fails."""
+    environment = Environment(
+        loader=PackageLoader("medpref.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update({name: getattr(wording, name) for name in _FILTERS})
+    return environment
+
+
+def _asset(name: str) -> str:
+    return files("medpref.report").joinpath("templates", name).read_text(encoding="utf-8")

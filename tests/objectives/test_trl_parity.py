@@ -1,0 +1,128 @@
+"""Loss and parameter gradients against TRL's `DPOTrainer`, on one tiny random LLaVA for each text family.
+
+Compared is the whole way from ids and pixels to the loss: TRL's collator, forward pass, reference pass and loss
+with ``loss_type`` "sigmoid" (our dpo) and "sigmoid" + "sft" (our irpo) against our shared rows and reference.
+Two things are made equal first. TRL's tokenisation is left out: both get our ids, since a template is not what is
+compared. TRL lets the image token take probability, so here ours does too.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from medpref.objectives import Scores, objectives
+from medpref.pairs.pair import ImageRole, Pair, ResponseRole
+from medpref.scoring.cells import Cell
+from medpref.scoring.scorer import Scorer
+from medpref.training.reference import compute_reference
+
+if TYPE_CHECKING:
+    from medpref.backbones.llava import LlavaBackbone
+
+CELLS = [Cell.CLEAN_CHOSEN, Cell.CLEAN_REJECTED]
+
+
+@pytest.fixture(params=["mistral", "qwen2"])
+def models(
+    request: pytest.FixtureRequest, make_backbone: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple["LlavaBackbone", "LlavaBackbone"]:
+    """A policy and a reference with other weights, so that no difference is zero."""
+    both = make_backbone(request.param, 0), make_backbone(request.param, 1)
+    for backbone in both:
+        monkeypatch.setattr(backbone, "logits", lambda hidden, b=backbone: b.model.lm_head(hidden).float())
+    return both
+
+
+def trl_loss(
+    policy: "LlavaBackbone", reference: "LlavaBackbone", pairs: list[Pair], folder: Path, **settings: Any
+) -> torch.Tensor:
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    trainer = DPOTrainer(
+        model=policy.model,
+        ref_model=reference.model,
+        args=DPOConfig(
+            output_dir=str(folder),
+            use_cpu=True,
+            report_to=[],
+            max_length=None,
+            bf16=False,
+            beta=0.1,
+            gradient_checkpointing=False,
+            disable_tqdm=True,
+            **settings,
+        ),
+        train_dataset=Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}]),
+        processing_class=policy.tokenizer,
+    )
+    rows = [
+        {
+            "prompt_ids": policy.prompt_ids(pair.prompt),
+            "chosen_ids": policy.response_ids(pair.responses[ResponseRole.CHOSEN]),
+            "rejected_ids": policy.response_ids(pair.responses[ResponseRole.REJECTED]),
+        }
+        for pair in pairs
+    ]
+    batch = dict(trainer.data_collator(rows))
+    inputs = Scorer(policy).inputs
+    pixels = torch.stack([inputs.pixels(path) for pair in pairs for path in pair.images[ImageRole.CLEAN]])
+    batch["pixel_values"] = torch.cat([pixels, pixels])
+    return trainer.compute_loss(trainer.model, batch)
+
+
+def our_losses(
+    name: str, policy: "LlavaBackbone", reference: "LlavaBackbone", pairs: list[Pair]
+) -> torch.Tensor:
+    before = compute_reference(Scorer(reference), pairs, CELLS).look_up(pairs, CELLS)
+    scored = Scorer(policy).score(pairs, CELLS)
+    scores = Scores(
+        {cell: score.logps for cell, score in scored.items()},
+        before,
+        {cell: score.lengths for cell, score in scored.items()},
+    )
+    return objectives[name].loss(scores)
+
+
+def gradients(backbone: "LlavaBackbone", loss: torch.Tensor) -> torch.Tensor:
+    backbone.model.zero_grad()
+    loss.backward()
+    found = [p.grad.flatten() for p in backbone.model.parameters() if p.grad is not None]
+    return torch.cat(found).clone()
+
+
+def test_dpo_is_trls_sigmoid_loss(
+    models: tuple["LlavaBackbone", "LlavaBackbone"], pairs: list[Pair], tmp_path: Path
+) -> None:
+    policy, _ = models
+    theirs = trl_loss(*models, pairs, tmp_path, loss_type=["sigmoid"])
+    ours = our_losses("dpo", *models, pairs).mean()
+    assert abs(float(ours) - 0.6931) > 0.05
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    ours, theirs = gradients(policy, ours), gradients(policy, theirs)
+    assert (ours - theirs).norm() < 1e-5 * theirs.norm()
+
+
+def test_irpo_on_one_pair_is_trls_sigmoid_and_sft(
+    models: tuple["LlavaBackbone", "LlavaBackbone"], pairs: list[Pair], tmp_path: Path
+) -> None:
+    policy, _ = models
+    theirs = trl_loss(*models, pairs[:1], tmp_path, loss_type=["sigmoid", "sft"])
+    ours = our_losses("irpo", *models, pairs[:1]).mean()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    ours, theirs = gradients(policy, ours), gradients(policy, theirs)
+    assert (ours - theirs).norm() < 1e-5 * theirs.norm()
+
+
+def test_irpo_on_a_batch_is_the_mean_over_sequences_where_trls_is_over_tokens(
+    models: tuple["LlavaBackbone", "LlavaBackbone"], pairs: list[Pair], tmp_path: Path
+) -> None:
+    batch = pairs[:2]
+    assert len({len(pair.responses[ResponseRole.CHOSEN]) for pair in batch}) == 2
+    alone = [trl_loss(*models, [pair], tmp_path, loss_type=["sigmoid", "sft"]) for pair in batch]
+    ours = our_losses("irpo", *models, batch).mean()
+    torch.testing.assert_close(ours, torch.stack(alone).mean(), rtol=1e-5, atol=1e-5)
+    together = trl_loss(*models, batch, tmp_path, loss_type=["sigmoid", "sft"])
+    assert abs(float(ours - together)) > 1e-3
