@@ -113,6 +113,11 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
                 ) from None
 
 
+def relative_to(path: Path, root: Path) -> str:
+    """Return `path` relative to `root` where it lies below it, and whole otherwise."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
 def from_here(path: Path) -> Path:
     """Return `path` made absolute: ``~`` is the home folder, a relative path starts from the working folder."""
     return path.expanduser().absolute()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medpref.errors import InputError
-from medpref.files import read_jsonl, write_jsonl
+from medpref.files import read_jsonl, relative_to, write_jsonl
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,6 @@ class Sample:
             "cluster": self.cluster,
             "region": relative_to(self.region, root) if self.region else None,
         }
-
-
-def relative_to(path: Path, root: Path) -> str:
-    """Return `path` relative to `root` where it lies below it, and whole otherwise."""
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:

@@ -5,6 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from medpref.files import relative_to
+
 IMAGE_PLACEHOLDER = "<image>"
 
 
@@ -78,11 +80,11 @@ class Pair:
         row: dict[str, Any] = {
             "id": self.id,
             "prompt": self.prompt,
-            "images": {str(role): [_relative(path, root) for path in p] for role, p in self.images.items()},
+            "images": {str(role): [relative_to(path, root) for path in p] for role, p in self.images.items()},
             "responses": {str(role): text for role, text in self.responses.items()},
             "weight": self.weight,
             "kind": self.kind,
-            "region": _relative(self.region, root) if self.region else None,
+            "region": relative_to(self.region, root) if self.region else None,
             "provenance": {
                 "source": self.provenance.source,
                 "recipe": self.provenance.recipe,
@@ -91,7 +93,3 @@ class Pair:
             },
         }
         return row
-
-
-def _relative(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -10,7 +10,7 @@ from medpref.report.wording import counted, metric_name, number
 
 
 @dataclass(frozen=True, slots=True)
-class SearchRow:
+class Tried:
     """One candidate as the page shows it: only the settings that differ between a method's candidates."""
 
     settings: str
@@ -18,26 +18,43 @@ class SearchRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchTable:
-    """One method's search for one backbone and seed; `tokens` are those of all its candidates together."""
+class SearchLine:
+    """One method's search for one backbone and seed; tokens are None where they were not counted.
+
+    Attributes:
+        search: what was searched.
+        tried: the candidates.
+        n: the validation samples that each was asked.
+        tokens_chosen: tokens that the chosen candidate was trained on.
+        tokens_all: tokens that all candidates were trained on.
+    """
 
     search: Search
-    rows: tuple[SearchRow, ...]
-    tokens: int | None
+    tried: tuple[Tried, ...]
+    n: int | None
+    tokens_chosen: int | None
+    tokens_all: int | None
 
 
-def search_tables(searches: Sequence[Search], layout: Layout) -> list[SearchTable]:
-    """Return a table for each method, in the order of the other tables."""
+def search_lines(searches: Sequence[Search], layout: Layout) -> list[SearchLine]:
+    """Return a line for each method, in the order of the other tables."""
     order = {name: place for place, name in enumerate(layout.methods)}
     ordered = sorted(searches, key=lambda s: (s.backbone, s.seed, order.get(s.method, len(order)), s.method))
-    return [_table(search) for search in ordered]
+    return [_line(search) for search in ordered]
 
 
-def _table(search: Search) -> SearchTable:
+def _line(search: Search) -> SearchLine:
     keys = differing([candidate.settings for candidate in search.candidates])
-    rows = tuple(SearchRow(_settings(candidate.settings, keys), candidate) for candidate in search.candidates)
-    known = [candidate.tokens for candidate in search.candidates if candidate.tokens is not None]
-    return SearchTable(search, rows, sum(known) if len(known) == len(rows) else None)
+    chosen = next((candidate for candidate in search.candidates if candidate.chosen), None)
+    tokens = [candidate.tokens for candidate in search.candidates]
+    known = [count for count in tokens if count is not None]
+    return SearchLine(
+        search=search,
+        tried=tuple(Tried(_settings(c.settings, keys), c) for c in search.candidates),
+        n=chosen.n if chosen else None,
+        tokens_chosen=chosen.tokens if chosen else None,
+        tokens_all=sum(known) if len(known) == len(tokens) else None,
+    )
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -47,7 +64,7 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _settings(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
-    return ", ".join(f"{key} {setting(settings.get(key))}" for key in keys) or "the study’s settings"
+    return ", ".join(f"{key} {setting(settings.get(key))}" for key in keys) or "as the study says"
 
 
 def setting(value: Any) -> str:

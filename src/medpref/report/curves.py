@@ -12,8 +12,8 @@ from medpref.report.layout import Layout
 from medpref.report.load import Curve
 from medpref.report.svg import Element, Point, Scale, drawing, extent, label, line, path, ticks
 
-_WIDTH, _HEIGHT = 200.0, 104.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 196.0, 6.0, 86.0
+_WIDTH, _HEIGHT = 160.0, 100.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 32.0, 156.0, 6.0, 82.0
 _MOST_POINTS = 100
 
 _Line = tuple[Point, ...]
@@ -136,7 +136,8 @@ def _placed(points: _Line, across: Scale, up: Scale) -> list[Point]:
 
 def _axes(across: Scale, up: Scale) -> list[Element]:
     parts = []
-    for value in ticks(up.low, up.high, 3):
+    marks = ticks(up.low, up.high, 3)
+    for value in marks if len(marks) > 1 else ticks(up.low, up.high, 6):
         parts.append(line((_LEFT, up(value)), (_RIGHT, up(value)), "grid"))
         parts.append(label((_LEFT - 4, up(value) + 3.5), f"{value:g}".replace("-", "−"), "tick", "end"))
     for step in (0.0, across.high):

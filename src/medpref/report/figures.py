@@ -29,7 +29,7 @@ _SYMBOLS: Mapping[Role, Callable[[Point, str], Element]] = {
     Role.METHOD: circle,
     Role.BASELINE: diamond,
 }
-_WHISKER = (150.0, 20.0)
+_WHISKER = (130.0, 20.0)
 _DUMBBELL = (220.0, 20.0)
 _PANEL_WIDTH = 330.0
 _PANEL_ROW = 19.0
@@ -69,7 +69,7 @@ class KindFigure:
 
 
 def whiskers(table: ScoreTable, control: str | None) -> dict[str, Markup]:
-    """Return a whisker for each method and baseline of a table, on one scale with a line at the control's score.
+    """Return a whisker for each row of a table, all on one scale with a line at the control's score.
 
     A baseline far below the methods has none: it would squash the others.
     """
@@ -87,9 +87,10 @@ def _whisker(row: MethodRow, scale: Scale, reference: float | None) -> Markup:
     if row.score.value is None or not scale.low <= row.score.value <= scale.high:
         return Markup()
     text = f"{row.method}: {percent(row.score.value)} {interval(row.score.low, row.score.high)}".strip()
-    return drawing(
-        *_WHISKER, _mark(row.score, row.role, scale, _WHISKER[1] / 2), label=text, class_="whisker"
-    )
+    parts = _mark(row.score, row.role, scale, _WHISKER[1] / 2)
+    if reference is not None:
+        parts.insert(0, line((scale(reference), 0), (scale(reference), _WHISKER[1]), "reference"))
+    return drawing(*_WHISKER, parts, label=text, class_="whisker")
 
 
 def _mark(score: Score, role: Role, scale: Scale, y: float) -> list[Element]:

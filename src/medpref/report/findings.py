@@ -29,10 +29,10 @@ class Finding(NamedTuple):
 
 
 class Caution(NamedTuple):
-    """Something a reader has to know before the numbers: a few words, and a sentence or two."""
+    """Something a reader has to know before the numbers: a few words, and a sentence or two for each case."""
 
     title: str
-    text: str
+    texts: tuple[str, ...]
 
 
 def find(tables: Sequence[ScoreTable], layout: Layout) -> Finding:
@@ -72,11 +72,11 @@ def _sentence(tallies: Sequence[_Tally], control: str, figures: int) -> str:
     same = groups.pop((0, 0), [])
     if not groups:
         every = f" on any of the {figures} headline figures" if figures > 1 else ""
-        return f"No method is distinguishable from {control} at the 95 % level{every}."
+        return f"No method is distinguishable from {control} at the 95\u00a0% level{every}."
     parts = [_verdict(names, wins, losses, control, figures) for (wins, losses), names in groups.items()]
     if same:
         parts.append(
-            f"{joined(same)} {_verb(same, 'is', 'are')} not distinguishable from it at the 95 % level"
+            f"{joined(same)} {_verb(same, 'is', 'are')} not distinguishable from it at the 95\u00a0% level"
         )
     return "; ".join(parts) + "."
 
@@ -120,17 +120,20 @@ def cautions(run: RunFolder, tables: Sequence[ScoreTable], layout: Layout) -> li
         *_unscored(tables),
         *_quarantine(run.data.get("quarantined") or {}),
     ]
-    return list(dict.fromkeys(found))
+    texts: dict[str, list[str]] = {}
+    for title, text in dict.fromkeys(found):
+        texts.setdefault(title, []).append(text)
+    return [Caution(title, tuple(cases)) for title, cases in texts.items()]
 
 
-def _leakage(leakage: dict[str, int]) -> Iterator[Caution]:
+def _leakage(leakage: dict[str, int]) -> Iterator[tuple[str, str]]:
     seen, asked = leakage.get("also_in_train", 0), leakage.get("test_images", 0)
     if seen:
         text = f"{seen:,} of {asked:,} test images also occur in train: scores may reward memory."
-        yield Caution("Leakage", text)
+        yield ("Leakage", text)
 
 
-def _no_better_than_blind(tables: Sequence[ScoreTable]) -> Iterator[Caution]:
+def _no_better_than_blind(tables: Sequence[ScoreTable]) -> Iterator[tuple[str, str]]:
     for table in tables:
         blind = table.strongest_baseline
         best = max(table.rows, key=lambda row: row.score.value or 0.0)
@@ -138,54 +141,55 @@ def _no_better_than_blind(tables: Sequence[ScoreTable]) -> Iterator[Caution]:
             continue
         if best.score.low <= blind.score.value:
             text = (
-                f"{_place(table)}: the best, {best.method}, scores {percent(best.score.value)} % "
+                f"{_place(table)}: the best, {best.method}, scores {percent(best.score.value)}\u00a0% "
                 f"{interval(best.score.low, best.score.high)}; “{blind.method}”, which never sees the "
-                f"image, scores {percent(blind.score.value)} %."
+                f"image, scores {percent(blind.score.value)}\u00a0%."
             )
-            yield Caution("No better than an answer without the image", text)
+            yield ("No better than an answer without the image", text)
 
 
-def _no_use_of_image(tables: Sequence[ScoreTable]) -> Iterator[Caution]:
+def _no_use_of_image(tables: Sequence[ScoreTable]) -> Iterator[tuple[str, str]]:
     for table in tables:
         names = [r.method for r in table.rows if r.gap and r.gap.low is not None and r.gap.low <= 0]
         if names:
-            text = f"{_place(table)}: with the image blanked, {joined(names)} score no measurably lower."
-            yield Caution("The image may not be used", text)
+            text = f"{_place(table)}: with the image blanked, {joined(names)} {_verb(names, 'scores', 'score')} "
+                "no measurably lower."
+            yield ("The image may not be used", text)
 
 
-def _no_equal_control(layout: Layout) -> Iterator[Caution]:
+def _no_equal_control(layout: Layout) -> Iterator[tuple[str, str]]:
     if layout.controls and CONTINUED not in layout.controls and len(layout.methods) > len(layout.controls):
         text = f"There is no {CONTINUED}: a gain may come from training longer, not from the preference term."
-        yield Caution("No control with as many steps", text)
+        yield ("No control with as many steps", text)
 
 
-def _one_seed(run: RunFolder) -> Iterator[Caution]:
+def _one_seed(run: RunFolder) -> Iterator[tuple[str, str]]:
     seeds = {log.header.seed for log in run.logs if log.header.model is not None}
     if len(seeds) == 1:
         text = "The intervals cover the choice of test images, not the noise of training."
-        yield Caution("One seed only", text)
+        yield ("One seed only", text)
 
 
-def _unequal_budgets(run: RunFolder) -> Iterator[Caution]:
+def _unequal_budgets(run: RunFolder) -> Iterator[tuple[str, str]]:
     tried = {s.method: len(s.candidates) for s in run.searches if s.task}
     if len(set(tried.values())) > 1:
         listed = joined([f"{name} {count}" for name, count in tried.items()])
-        yield Caution("Unequal search budgets", f"Candidates tried: {listed}.")
+        yield ("Unequal search budgets", f"Candidates tried: {listed}.")
 
 
-def _unscored(tables: Sequence[ScoreTable]) -> Iterator[Caution]:
+def _unscored(tables: Sequence[ScoreTable]) -> Iterator[tuple[str, str]]:
     for table in tables:
         counts = {row.method: row.score.unscored for row in table.rows if row.score.unscored}
         if counts:
             listed = joined([f"{name} {count:,}" for name, count in counts.items()])
-            yield Caution(
+            yield (
                 "Answers without a score",
                 f"{_place(table)}: {listed}. They count as neither right nor wrong.",
             )
 
 
-def _quarantine(reasons: dict[str, Any]) -> Iterator[Caution]:
+def _quarantine(reasons: dict[str, Any]) -> Iterator[tuple[str, str]]:
     total = sum(reasons.values())
     if total:
         text = f"{counted(total, 'row')} of the data failed a check and took no part; the details say why."
-        yield Caution("Rows put aside", text)
+        yield ("Rows put aside", text)

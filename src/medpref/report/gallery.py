@@ -23,8 +23,8 @@ _LONGEST_TEXT = 700
 class Group(Enum):
     """What a sample shows; its value is what the page calls it."""
 
-    REGRESSION = "right in sft, wrong since"
-    GAIN = "wrong in sft, right since"
+    REGRESSION = "right at the start, lost by some"
+    GAIN = "wrong at the start, won by some"
     WRONG = "wrong everywhere"
     RIGHT = "right everywhere"
 
@@ -165,11 +165,12 @@ def _take(waiting: list[Question], count: int, chosen: list[Question], shown: se
 
 
 def _spread(questions: Sequence[Question]) -> list[Question]:
-    """Order questions so that kinds take turns; within a kind by a hash, which favours none."""
+    """Order one group's questions so that kinds take turns; hashes, which favour none, say who is first."""
     by_kind: dict[tuple[str, str], list[Question]] = defaultdict(list)
     for question in sorted(questions, key=lambda q: content_hash(q.task, q.record.id)):
         by_kind[question.task, question.kind].append(question)
-    turns = zip_longest(*(by_kind[kind] for kind in sorted(by_kind, key=content_hash)))
+    order = sorted(by_kind, key=lambda kind: content_hash(*kind, by_kind[kind][0].group.name))
+    turns = zip_longest(*(by_kind[kind] for kind in order))
     return [question for turn in turns for question in turn if question]
 
 

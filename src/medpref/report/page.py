@@ -18,6 +18,7 @@ from medpref.report.findings import cautions, find
 from medpref.report.gallery import Group, make_gallery
 from medpref.report.layout import make_layout
 from medpref.report.load import RunFolder, read_run
+from medpref.report.others import count_outputs, other_tables
 from medpref.report.tables import score_tables
 
 PAGE = "report.html"
@@ -76,8 +77,10 @@ def _content(run: RunFolder) -> dict[str, Any]:
         "reliance": [(table, drawn) for table in tables if (drawn := dumbbells(table))],
         "kind_figures": kind_figures(run.results, layout),
         "curves": curve_figures(run.curves, layout),
-        "searches": costs.search_tables(run.searches, layout),
+        "searches": costs.search_lines(run.searches, layout),
         "budget": costs.budget(run.searches),
+        "others": other_tables(run.results, layout),
+        "outputs": count_outputs(run.logs),
         "cards": cards,
         "groups": [group for group in Group if any(card.question.group is group for card in cards)],
         "kinds": sorted({card.question.kind for card in cards}),

@@ -33,8 +33,13 @@ class Delta(NamedTuple):
 
     @property
     def distinct(self) -> bool:
-        """Whether the corrected p value is below 0.05."""
-        return self.p_holm is not None and self.p_holm < LEVEL
+        """Whether the corrected p value is below 0.05, and the interval lies on one side of zero.
+
+        With several seeds the interval covers their noise, which the p value takes as given.
+        """
+        if self.p_holm is None or self.low is None or self.high is None:
+            return False
+        return self.p_holm < LEVEL and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,10 @@ class Index:
     def baselines(self) -> list[str]:
         """Return the baselines' whole names in alphabetical order."""
         return sorted({key[1] for key in self._scores if key[1].startswith(BASELINE)})
+
+    def metrics(self, task: str) -> list[str]:
+        """Return the metrics that a task has over all its questions, in alphabetical order."""
+        return sorted({key[4] for key in self._scores if key[3] == task and key[5] == "all"})
 
     def kinds(self, task: str) -> list[str]:
         """Return the question kinds that a task has scores for, in alphabetical order."""
