@@ -119,7 +119,7 @@ def relative_to(path: Path, root: Path) -> str:
 
 
 def from_here(path: Path) -> Path:
-    """Return `path` made absolute: ``~`` is the home folder, a relative path starts from the working folder."""
+    """Return `path` made absolute; ``~`` is the home folder."""
     return path.expanduser().absolute()
 
 

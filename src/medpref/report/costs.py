@@ -6,7 +6,7 @@ from typing import Any
 
 from medpref.report.layout import Layout
 from medpref.report.load import Candidate, Search
-from medpref.report.wording import counted, metric_name, number
+from medpref.report.wording import counted, in_sentence, metric_name, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,10 @@ def budget(searches: Sequence[Search]) -> str | None:
         return None
     counts = sorted({len(search.candidates) for search in made})
     first = made[0]
+    metric = in_sentence(metric_name(first.metric or ""))
     chosen = (
-        f"The one with the best {metric_name(first.metric or '').lower()} on the {first.split} samples of "
-        f"{first.task} was then asked the test, once."
+        f"The one with the best {metric} on the {first.split} samples of {first.task} "
+        "was then asked the test, once."
     )
     if len(counts) == 1:
         return f"Every method had the same budget: {counted(counts[0], 'candidate')}. {chosen}"

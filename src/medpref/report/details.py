@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from medpref.report.costs import setting
-from medpref.report.layout import Layout
+from medpref.report.layout import Layout, Role
 from medpref.report.load import RunFolder
 from medpref.report.tables import ScoreTable
 from medpref.report.wording import counted, joined
@@ -35,7 +35,7 @@ class StageLine(NamedTuple):
 
 def subject(run: RunFolder, tables: Sequence[ScoreTable], layout: Layout) -> str:
     """Say what was compared, and on what."""
-    contenders = [name for name in layout.methods if name not in layout.controls]
+    contenders = [name for name in layout.methods if layout.role(name) is Role.METHOD]
     seeds = {log.header.seed for log in run.logs if log.header.model is not None}
     parts = [counted(len(contenders), "method")]
     if layout.controls:

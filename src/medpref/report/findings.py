@@ -8,6 +8,7 @@ from medpref.report.load import RunFolder
 from medpref.report.tables import Delta, MethodRow, ScoreTable
 from medpref.report.wording import (
     counted,
+    in_sentence,
     interval,
     joined,
     metric_name,
@@ -105,7 +106,7 @@ def _difference(table: ScoreTable, row: MethodRow, delta: Delta, control: str) -
 
 def _place(table: ScoreTable) -> str:
     task, metric, part = table.headline
-    return f"{table.backbone}, {task}, {metric_name(metric).lower()} on {slice_name(part)}"
+    return f"{table.backbone}, {task}, {in_sentence(metric_name(metric))} on {slice_name(part)}"
 
 
 def cautions(run: RunFolder, tables: Sequence[ScoreTable], layout: Layout) -> list[Caution]:
@@ -152,8 +153,8 @@ def _no_use_of_image(tables: Sequence[ScoreTable]) -> Iterator[tuple[str, str]]:
     for table in tables:
         names = [r.method for r in table.rows if r.gap and r.gap.low is not None and r.gap.low <= 0]
         if names:
-            text = f"{_place(table)}: with the image blanked, {joined(names)} {_verb(names, 'scores', 'score')} "
-                "no measurably lower."
+            who = f"{joined(names)} {_verb(names, 'scores', 'score')}"
+            text = f"{_place(table)}: with the image blanked, {who} no measurably lower."
             yield ("The image may not be used", text)
 
 

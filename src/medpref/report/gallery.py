@@ -11,13 +11,15 @@ from medpref.files import content_hash
 from medpref.report.images import Outline, Picture, read_outline, read_picture
 from medpref.report.layout import NO_BACKBONE, START, Layout
 from medpref.report.load import RunFolder
-from medpref.report.wording import metric_name
+from medpref.report.wording import in_sentence, metric_name
 
 SIZE = 24
 """How many samples the gallery has, over all backbones."""
 
 _MOST_IMAGES = 2
-_LONGEST_TEXT = 700
+_LONGEST_TEXT = 500
+_LONG_TEXT = 120
+_HALF = 0.5
 
 
 class Group(Enum):
@@ -35,7 +37,7 @@ _SHARES = {Group.REGRESSION: 8, Group.GAIN: 6, Group.WRONG: 6, Group.RIGHT: 4}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One method's answer; `score` is that of the metric that decides, 1 for right."""
+    """One method's answer; `score` is that of the metric that decides, in [0, 1]."""
 
     method: str
     text: str
@@ -43,8 +45,13 @@ class Answer:
 
     @property
     def right(self) -> bool:
-        """Whether the answer got the full score."""
-        return self.score >= 1
+        """Whether the answer got at least half of the full score; most metrics give all or nothing."""
+        return self.score >= _HALF
+
+    @property
+    def graded(self) -> bool:
+        """Whether the score lies between nothing and all."""
+        return 0 < self.score < 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,17 @@ class Card:
     metric: str
     pictures: tuple[Picture, ...]
     outline: Outline | None
+
+    @property
+    def wide(self) -> bool:
+        """Whether its texts need the whole width of the page."""
+        texts = (self.prompt, self.gold, *(answer.text for answer in self.question.answers))
+        return max(map(len, texts)) > _LONG_TEXT
+
+    @property
+    def graded(self) -> bool:
+        """Whether any of its answers is partly right."""
+        return any(answer.graded for answer in self.question.answers)
 
 
 def make_gallery(run: RunFolder, layout: Layout) -> list[Card]:
@@ -183,7 +201,7 @@ def _card(question: Question, run: RunFolder) -> Card:
         question=question,
         prompt=_clipped(record.prompt.replace("<image>", "").strip()),
         gold=_clipped(record.gold),
-        metric=metric_name(question.metric).lower(),
+        metric=in_sentence(metric_name(question.metric)),
         pictures=tuple(picture for picture in pictures if picture),
         outline=outline,
     )

@@ -10,7 +10,6 @@ from rich.text import Text
 from medpref.report.layout import Role, make_layout
 from medpref.report.tables import MethodRow, ScoreTable, score_tables
 from medpref.report.wording import (
-    ABSENT,
     interval,
     metric_name,
     p_value,
@@ -36,7 +35,7 @@ def print_table(results: Mapping[str, Any], console: Console) -> None:
         console.print(_table(table, layout.main_control), highlight=False)
         console.print()
     console.print(
-        Text(f"In %, with 95 % intervals; p after Holm, * below 0.05; {ABSENT} not computed."), style="dim"
+        Text("In %, with 95 % intervals; p after Holm, * below 0.05 and interval without 0."), style="dim"
     )
 
 

@@ -14,6 +14,8 @@ _METRICS = {
     "token_recall": "Token recall",
     "token_precision": "Token precision",
     "unparsed": "Unreadable answers",
+    "bleu": "BLEU",
+    "rouge_l": "ROUGE-L",
 }
 _SLICES = {"all": "all questions", "closed": "closed questions", "open": "open questions"}
 
@@ -21,6 +23,11 @@ _SLICES = {"all": "all questions", "closed": "closed questions", "open": "open q
 def metric_name(metric: str) -> str:
     """Return a metric's name with a capital."""
     return _METRICS.get(metric) or metric.replace("_", " ").capitalize()
+
+
+def in_sentence(name: str) -> str:
+    """Return a name for the midst of a sentence; abbreviations keep their capitals."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
 def slice_name(name: str) -> str:

@@ -133,12 +133,7 @@ def _add_method(
 
 def _recipes(method: MethodSpec) -> list[dict[str, Any]]:
     """Return the method's recipes in the order in which they are applied."""
-    parts = {
-        "rejected_response": method.rejected_response,
-        "rejected_image": method.rejected_image,
-        "weight": method.weight,
-    }
-    return [{"part": part, **spec.model_dump(mode="json")} for part, spec in parts.items() if spec]
+    return [{"part": part, **spec.model_dump(mode="json")} for part, spec, _ in method.recipes()]
 
 
 def pairs_name(method: MethodSpec) -> str:

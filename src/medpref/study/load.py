@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from medpref.errors import InputError, did_you_mean
+from medpref.study.explain import explain
 from medpref.study.spec import StudySpec
 
 BUNDLED = files("medpref") / "studies"
@@ -43,8 +44,7 @@ def load_study(path: Path, overrides: dict[str, Any] | None = None) -> StudySpec
     """Read and check a study.
 
     Args:
-        path: a YAML file; relative paths in it start from its folder, or from the working folder where
-            nothing stands there.
+        path: a YAML file; relative paths in it start from the working folder.
         overrides: dotted keys with values that replace what the file says, such as ``data.folder``.
 
     Raises:
@@ -66,11 +66,9 @@ def load_study(path: Path, overrides: dict[str, Any] | None = None) -> StudySpec
     try:
         return StudySpec.model_validate(content)
     except ValidationError as error:
-        raise _explain(error, StudySpec, path) from None
+        raise _in_file(explain(error, StudySpec), path) from None
     except InputError as error:
-        raise InputError(
-            error.what, where=f"{path}, {error.where}" if error.where else str(path), remedy=error.remedy
-        ) from None
+        raise _in_file(error, path) from None
 
 
 def _set(content: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -79,53 +77,10 @@ def _set(content: dict[str, Any], keys: list[str], value: Any) -> None:
     content[keys[-1]] = value
 
 
-def _explain(error: ValidationError, model: type[BaseModel], path: Path) -> InputError:
-    """Turn pydantic's first complaint into place, fault and remedy."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    line = _line_of(path, [str(part) for part in first["loc"]])
-    where = f"{path}, line {line}" if line else str(path)
-    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, first["loc"][:-1]) or set(getattr(_title_model(error), "model_fields", {}))
-        return InputError(
-            f"unknown key {key!r}{more}", where=where, remedy=did_you_mean(str(first["loc"][-1]), known)
-        )
-    text = first["msg"].removeprefix("Value error, ")
-    return InputError(
-        f"{key + ': ' if key else ''}{text}{more}", where=where, remedy="Correct the study file."
-    )
-
-
-def _title_model(error: ValidationError) -> type[BaseModel] | None:
-    """Find the settings model that a complaint from within a named thing's own settings is about."""
-    pending: list[type[BaseModel]] = [BaseModel]
-    while pending:
-        model = pending.pop()
-        if model.__name__ == error.title:
-            return model
-        pending += model.__subclasses__()
-    return None
-
-
-def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:
-    """Return the fields of the model that stands at `location` below `model`."""
-    current: Any = model
-    for part in location:
-        if not isinstance(part, str) or not hasattr(current, "model_fields"):
-            continue
-        field = current.model_fields.get(part)
-        if field is None:
-            continue
-        current = next((m for m in _models_in(field.annotation)), current)
-    return set(current.model_fields)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models that a type annotation mentions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]
+def _in_file(error: InputError, path: Path) -> InputError:
+    """Return the error with its dotted key turned into a file and line."""
+    line = _line_of(path, error.where.split(".")) if error.where else None
+    return InputError(error.what, where=f"{path}, line {line}" if line else str(path), remedy=error.remedy)
 
 
 def _line_of(path: Path, keys: list[str]) -> int | None:

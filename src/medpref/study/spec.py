@@ -1,16 +1,30 @@
 """What a study file may say."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medpref.backbones.base import backbones
+from medpref.errors import InputError, did_you_mean
 from medpref.evaluation.tasks import tasks
 from medpref.objectives import objectives
-from medpref.pairs.recipes import image_recipes, response_recipes, weight_recipes
+from medpref.pairs.recipes import Recipe, image_recipes, response_recipes, weight_recipes
 from medpref.pairs.sources import sources
+from medpref.study.explain import check_settings
 from medpref.training.settings import TrainingSettings
+
+
+@contextmanager
+def located(key: str) -> Iterator[None]:
+    """Say that an error was found below the dotted `key`."""
+    try:
+        yield
+    except InputError as error:
+        error.where = f"{key}.{error.where}" if error.where else key
+        raise
 
 
 class Strict(BaseModel):
@@ -36,21 +50,11 @@ class BackboneSpec(Settled):
     name: str = Field(pattern=r"^[\w.+-]+$")
     family: str
 
-    @model_validator(mode="after")
-    def _known(self) -> "BackboneSpec":
-        backbones[self.family].settings.model_validate(self.settings)
-        return self
-
 
 class DataSpec(Settled):
     """Where images, questions and pairs come from: a source and its settings."""
 
     source: str
-
-    @model_validator(mode="after")
-    def _known(self) -> "DataSpec":
-        sources[self.source].settings.model_validate(self.settings)
-        return self
 
 
 class RecipeSpec(Settled):
@@ -89,18 +93,19 @@ class MethodSpec(Strict):
         roles = ("rejected_response", "rejected_image", "weight")
         return {k: {"recipe": v} if k in roles and isinstance(v, str) else v for k, v in value.items()}
 
-    @model_validator(mode="after")
-    def _known(self) -> "MethodSpec":
-        objectives[self.objective].check_settings(self.settings, "settings")
-        chosen = (
-            (self.rejected_response, response_recipes),
-            (self.rejected_image, image_recipes),
-            (self.weight, weight_recipes),
-        )
-        for spec, registry in chosen:
-            if spec:
-                registry[spec.recipe].settings.model_validate(spec.settings)
-        return self
+    def recipes(self) -> Iterator[tuple[str, RecipeSpec, Recipe[Any]]]:
+        """Yield (key, what the study says, recipe) in the order in which recipes are applied."""
+        registries = {
+            "rejected_response": response_recipes,
+            "rejected_image": image_recipes,
+            "weight": weight_recipes,
+        }
+        for key, registry in registries.items():
+            spec = getattr(self, key)
+            if spec is not None:
+                with located(key):
+                    recipe = registry[spec.recipe]
+                yield key, spec, recipe
 
 
 class SearchSpec(Strict):
@@ -160,22 +165,51 @@ class StudySpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudySpec":
-        for task in (*self.tasks, *([self.search.task] if self.search else [])):
-            tasks[task]  # raises for an unknown name
+        self._check_named()
         names = [spec.name for spec in self.backbones]
         if len(set(names)) < len(names):
             raise ValueError("two backbones have the same name")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed is listed twice")
-        unknown = [name for name in self.controls if name != "sft" and name not in self.methods]
-        if unknown:
-            raise ValueError(f"control {unknown[0]!r} is no method of this study")
         if "sft" in self.methods:
-            raise ValueError(
-                "a method cannot be called 'sft': that is the starting point; try 'sft-continued'"
+            raise InputError(
+                "a method cannot be called 'sft': that is the starting point",
+                where="methods.sft",
+                remedy="Call it sft-continued.",
             )
+        for name in self.controls:
+            if name != "sft" and name not in self.methods:
+                remedy = did_you_mean(name, ["sft", *self.methods])
+                raise InputError(
+                    f"control {name!r} is no method of this study", where="controls", remedy=remedy
+                )
         self._check_candidates()
         return self
+
+    def _check_named(self) -> None:
+        """Look up everything that the study names, and check its settings."""
+        with located("data"):
+            check_settings(sources[self.data.source].settings, self.data.settings)
+        for number, backbone in enumerate(self.backbones):
+            with located(f"backbones.{number}"):
+                check_settings(backbones[backbone.family].settings, backbone.settings)
+        for name, method in self.methods.items():
+            with located(f"methods.{name}"):
+                objectives[method.objective].check_settings(method.settings, "settings")
+                for key, spec, recipe in method.recipes():
+                    check_settings(recipe.settings, spec.settings, key)
+        given = sources[self.data.source].tasks
+        for key, task in [
+            *(("tasks", t) for t in self.tasks),
+            *([("search.task", self.search.task)] if self.search else []),
+        ]:
+            with located(key):
+                tasks[task]  # raises for an unknown name
+            if task not in given:
+                remedy = f"It gives {', '.join(given)}."
+                raise InputError(
+                    f"data source {self.data.source!r} has no task {task!r}", where=key, remedy=remedy
+                )
 
     def _check_candidates(self) -> None:
         budgets = {name: len(self.candidates(name)) for name in self.methods}
@@ -204,6 +238,16 @@ class StudySpec(Strict):
         objective = objectives[spec.objective]
         ours = {key: value for key, value in candidate.items() if key in TrainingSettings.model_fields}
         theirs = {key: value for key, value in candidate.items() if key not in ours}
+        for key in theirs:
+            if key not in objective.settings:
+                known = [*TrainingSettings.model_fields, *objective.settings]
+                where = f"methods.{method}.candidates" if spec.candidates else "search.candidates"
+                raise InputError(
+                    f"a candidate has the unknown setting {key!r}",
+                    where=where,
+                    remedy=did_you_mean(key, known),
+                )
         objective.check_settings(theirs, f"methods.{method}.candidates")
-        training = TrainingSettings.model_validate({**self.training.model_dump(), **spec.training, **ours})
+        merged = {**self.training.model_dump(), **spec.training, **ours}
+        training = check_settings(TrainingSettings, merged, f"methods.{method}.training")
         return training, {**objective.settings, **spec.settings, **theirs}

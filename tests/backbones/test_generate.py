@@ -1,0 +1,96 @@
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import Tensor
+
+from medpref.backbones.base import Rows
+
+if TYPE_CHECKING:
+    from medpref.backbones.llava import LlavaBackbone
+
+PROMPTS = [
+    "<image>\nWhere?",
+    "<image>\nIs there a lesion in the left lung, and if so, where is it?",
+    "Is pneumonia an infection?",
+    "<image>\n<image>\nWhich one is clear?",
+]
+IMAGES = [(0,), (1,), (), (2, 0)]
+TOKENS = 6
+
+
+@pytest.fixture
+def pixels() -> Tensor:
+    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def greedy(backbone: "LlavaBackbone", prompt: str, pixels: Tensor, images: tuple[int, ...]) -> list[int]:
+    """Take the likeliest token again and again, through what the scorer calls."""
+    ids = backbone.prompt_ids(prompt)
+    made: list[int] = []
+    features = backbone.image_features(pixels)
+    while len(made) < TOKENS and backbone.tokenizer.eos_token_id not in made:
+        row = torch.tensor([ids + made])
+        length = row.shape[1]
+        rows = Rows(
+            row, torch.arange(length)[None], torch.ones(1, length, length).tril().bool(), (tuple(images),)
+        )
+        made.append(int(backbone.logits(backbone.hidden(rows, features)[0, -1:]).argmax()))
+    return made
+
+
+def text(backbone: "LlavaBackbone", ids: list[int]) -> str:
+    return backbone.tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+@pytest.mark.parametrize("number", range(len(PROMPTS)))
+def test_generation_is_greedy_through_the_scorers_forward(
+    backbone: "LlavaBackbone", pixels: Tensor, number: int
+) -> None:
+    expected = text(backbone, greedy(backbone, PROMPTS[number], pixels, IMAGES[number]))
+    (answer,) = backbone.generate(
+        [PROMPTS[number]], pixels, [IMAGES[number]], max_new_tokens=TOKENS
+    )
+    assert answer == expected
+
+
+def test_generation_in_a_batch_is_generation_alone(backbone: "LlavaBackbone", pixels: Tensor) -> None:
+    together = backbone.generate(PROMPTS, pixels, IMAGES, max_new_tokens=TOKENS)
+    alone = [
+        backbone.generate([prompt], pixels, [images], max_new_tokens=TOKENS)[0]
+        for prompt, images in zip(PROMPTS, IMAGES, strict=True)
+    ]
+    assert together == alone
+    assert len(set(together)) > 1
+
+
+def test_text_only_needs_no_pixels(backbone: "LlavaBackbone", pixels: Tensor) -> None:
+    prompts = [PROMPTS[2]]
+    assert backbone.generate(prompts, None, [()], max_new_tokens=TOKENS) == backbone.generate(
+        prompts, pixels, [()], max_new_tokens=TOKENS
+    )
+
+
+def test_generation_stops_at_the_end_token(backbone: "LlavaBackbone", pixels: Tensor) -> None:
+    made = greedy(backbone, PROMPTS[0], pixels, IMAGES[0])
+    third = next(n for n in range(1, TOKENS) if made[n] not in made[:n])
+    head, eos = backbone.model.lm_head.weight, backbone.tokenizer.eos_token_id
+    with torch.no_grad():
+        # The two tokens change places at the output: where the one stood, the model now ends.
+        head[[made[third], eos]] = head[[eos, made[third]]]
+    (answer,) = backbone.generate([PROMPTS[0]], pixels, [IMAGES[0]], max_new_tokens=TOKENS)
+    assert answer == text(backbone, made[:third])
+
+
+def test_the_image_token_is_never_said(backbone: "LlavaBackbone", pixels: Tensor) -> None:
+    first = greedy(backbone, PROMPTS[0], pixels, IMAGES[0])[0]
+    with torch.no_grad():
+        backbone.model.lm_head.weight[backbone.image_token] = 2 * backbone.model.lm_head.weight[first]
+    (answer,) = backbone.generate([PROMPTS[0]], pixels, [IMAGES[0]], max_new_tokens=TOKENS)
+    assert answer == text(backbone, greedy(backbone, PROMPTS[0], pixels, IMAGES[0]))
+
+
+def test_a_limit_of_one_token(backbone: "LlavaBackbone", pixels: Tensor) -> None:
+    (answer,) = backbone.generate([PROMPTS[0]], pixels, [IMAGES[0]], max_new_tokens=1)
+    assert answer == text(backbone, greedy(backbone, PROMPTS[0], pixels, IMAGES[0])[:1])

@@ -1,0 +1,287 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from pydantic import ValidationError
+
+from medpref.errors import InputError
+from medpref.pairs.pair import ImageRole, Pair
+from medpref.pairs.recipes import image_recipes
+from medpref.pairs.recipes.images import (
+    CropSettings,
+    NoiseSettings,
+    crop,
+    diffuse,
+    random_box,
+    roi_noise,
+    to_bytes,
+    to_unit,
+)
+
+NAMES = list(image_recipes)
+
+
+def rejected(made: Pair) -> Path:
+    (path,) = made.images[ImageRole.REJECTED]
+    return path
+
+
+def content(made: list[Pair]) -> dict[str, bytes]:
+    return {pair.id: rejected(pair).read_bytes() for pair in made}
+
+
+def test_the_recipes_are_those_of_the_study() -> None:
+    assert NAMES == ["crop", "noise", "roi-noise"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_bytes(name: str, pairs: list[Pair], tmp_path: Path) -> None:
+    recipe = image_recipes[name]
+    first = content(recipe.run(pairs, {}, 3, tmp_path / "1"))
+    assert content(recipe.run(pairs, {}, 3, tmp_path / "2")) == first
+    other = content(recipe.run(pairs, {}, 4, tmp_path / "3"))
+    assert all(other[ident] != data for ident, data in first.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("per", ["image", "pair"])
+def test_the_order_of_the_pairs_is_no_matter(name: str, per: str, pairs: list[Pair], tmp_path: Path) -> None:
+    recipe = image_recipes[name]
+    forward = content(recipe.run(pairs, {"per": per}, 3, tmp_path / "1"))
+    assert content(recipe.run(pairs[::-1], {"per": per}, 3, tmp_path / "2")) == forward
+    alone = recipe.run(pairs[3:4], {"per": per}, 3, tmp_path / "3")
+    assert content(alone) == {pairs[3].id: forward[pairs[3].id]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_policy_and_reference_see_one_drawing(name: str, pairs: list[Pair], tmp_path: Path) -> None:
+    (made,) = image_recipes[name].run(pairs[:1], {}, 3, tmp_path)
+    before = rejected(made).read_bytes()
+    (again,) = image_recipes[name].run(pairs[:1], {}, 3, tmp_path)
+    assert rejected(again) == rejected(made)
+    assert rejected(again).read_bytes() == before
+    # Drawn inside a forward pass, from the state of one generator, the two would differ.
+    pixels = np.asarray(Image.open(pairs[0].images[ImageRole.CLEAN][0]))
+    rng = np.random.default_rng(3)
+    drawn = [crop(pixels, None, CropSettings(), rng) for _ in range(2)]
+    assert (drawn[0] != drawn[1]).any()
+
+
+def test_pairs_on_one_image_share_a_drawing_or_not(pairs: list[Pair], tmp_path: Path) -> None:
+    shared = image_recipes["noise"].run(pairs, {}, 3, tmp_path / "1")
+    assert rejected(shared[0]) == rejected(shared[1])
+    assert rejected(shared[0]) != rejected(shared[2])
+    own = image_recipes["noise"].run(pairs, {"per": "pair"}, 3, tmp_path / "2")
+    assert len({rejected(pair).read_bytes() for pair in own}) == len(pairs)
+
+
+def test_a_moved_data_set_draws_the_same(make_image, make_pair, tmp_path: Path) -> None:
+    here = make_image("a.png", 1)
+    there = tmp_path / "moved" / "a.png"
+    there.parent.mkdir()
+    there.write_bytes(here.read_bytes())
+    made = [
+        image_recipes["noise"].run([make_pair("p", (path,))], {}, 3, tmp_path / str(n))
+        for n, path in enumerate((here, there))
+    ]
+    assert content(made[0]) == content(made[1])
+
+
+def test_clean_images_stay_and_the_recipe_is_noted(pairs: list[Pair], tmp_path: Path) -> None:
+    before = pairs[0].images[ImageRole.CLEAN][0].read_bytes()
+    (made,) = image_recipes["crop"].run(pairs[:1], {}, 3, tmp_path)
+    assert made.images[ImageRole.CLEAN] == pairs[0].images[ImageRole.CLEAN]
+    assert pairs[0].images[ImageRole.CLEAN][0].read_bytes() == before
+    assert (made.provenance.recipe, made.provenance.seed) == ("crop", 3)
+
+
+def test_two_images_of_one_prompt_are_both_made(make_image, make_pair, tmp_path: Path) -> None:
+    two = make_pair("two", (make_image("a.png", 1), make_image("b.png", 2)))
+    (made,) = image_recipes["noise"].run([two], {}, 3, tmp_path)
+    assert len(set(made.images[ImageRole.REJECTED])) == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pair_without_an_image_is_an_error_that_names_it(name: str, make_pair, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"pair text: the recipe {name} needs an image"):
+        image_recipes[name].run([make_pair("text")], {}, 3, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_mode_of_image_can_be_corrupted(
+    name: str, mode: str, make_image, make_pair, tmp_path: Path
+) -> None:
+    path = make_image("a.png")
+    Image.open(path).convert(mode).save(path)
+    (made,) = image_recipes[name].run([make_pair("p", (path,))], {}, 3, tmp_path)
+    with Image.open(rejected(made)) as image:
+        assert image.size == (32, 32)
+        assert image.mode == ("L" if mode in ("1", "L") else "RGB")
+
+
+@given(st.integers(3, 40), st.integers(3, 40), st.integers(0, 10), st.booleans())
+def test_crop_keeps_the_size(height: int, width: int, seed: int, grey: bool) -> None:
+    pixels = np.zeros((height, width) if grey else (height, width, 3), np.uint8)
+    made = crop(pixels, None, CropSettings(), np.random.default_rng(seed))
+    assert made.shape == pixels.shape
+    assert made.dtype == np.uint8
+
+
+def test_crop_keeps_between_1_and_20_percent_of_the_area(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    whole = Image.fromarray
+
+    def watch(part: np.ndarray) -> Image.Image:
+        kept.append(part.shape[0] * part.shape[1] / 200**2)
+        return whole(part)
+
+    monkeypatch.setattr(Image, "fromarray", watch)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        crop(np.zeros((200, 200), np.uint8), None, CropSettings(), rng)
+    assert 0.009 < min(kept) < 0.03
+    assert 0.18 < max(kept) < 0.205
+    # Uniform in the area, not in the edge: the mean of [0.01, 0.2] is 0.105.
+    assert np.mean(kept) == pytest.approx(0.105, abs=0.015)
+
+
+def test_crop_shows_a_part_of_the_image() -> None:
+    rows = np.repeat(np.arange(200, dtype=np.uint8)[:, None], 200, axis=1)
+    made = crop(rows, None, CropSettings(), np.random.default_rng(1))
+    assert 2 < np.ptp(made) <= 200 * 0.2**0.5 + 2
+
+
+def test_roi_noise_changes_the_mask_and_nothing_else() -> None:
+    pixels = np.full((32, 32, 3), 120, np.uint8)
+    mask = np.zeros((32, 32), bool)
+    mask[4:20, 8:12] = True
+    made = roi_noise(pixels, mask, NoiseSettings(), np.random.default_rng(0))
+    assert (made[~mask] == 120).all()
+    assert (made[mask] != 120).mean() > 0.95
+
+
+@pytest.mark.parametrize("mask", [None, np.zeros((32, 40), bool)])
+def test_roi_noise_without_a_region_changes_a_box_of_a_quarter(mask: np.ndarray | None) -> None:
+    pixels = np.full((32, 40), 120, np.uint8)
+    made = roi_noise(pixels, mask, NoiseSettings(), np.random.default_rng(0))
+    rows, columns = (made != 120).nonzero()
+    assert np.ptp(rows) == 7
+    assert np.ptp(columns) == 9
+
+
+def test_random_boxes_reach_every_corner() -> None:
+    rng = np.random.default_rng(0)
+    seen = sum(random_box(8, 8, rng) for _ in range(300))
+    assert (seen > 0).all()
+
+
+def test_roi_noise_reads_the_mask_file(make_image, make_pair, tmp_path: Path) -> None:
+    path = make_image("a.png", 1)
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:16] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    pair = make_pair("p", (path,), region=tmp_path / "mask.png")
+    (made,) = image_recipes["roi-noise"].run([pair], {}, 3, tmp_path)
+    before, after = np.asarray(Image.open(path)), np.asarray(Image.open(rejected(made)))
+    assert (before[16:] == after[16:]).all()
+    assert (before[:16] != after[:16]).any()
+
+
+@pytest.mark.xfail(strict=True, reason="pairs on one image share the file of the first pair's region")
+def test_each_region_of_one_image_has_its_own_noise(make_image, make_pair, tmp_path: Path) -> None:
+    path = make_image("a.png", 1)
+    pairs = []
+    for name, rows in (("top", slice(0, 8)), ("bottom", slice(24, 32))):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[rows] = 255
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+        pairs.append(make_pair(name, (path,), region=tmp_path / f"{name}.png"))
+    _, bottom = image_recipes["roi-noise"].run(pairs, {}, 3, tmp_path)
+    before, after = np.asarray(Image.open(path)), np.asarray(Image.open(rejected(bottom)))
+    assert (before[24:] != after[24:]).any()
+
+
+@pytest.mark.xfail(strict=True, reason="numpy's broadcast error instead of one that names the pair")
+def test_a_mask_of_another_size_is_an_error_that_names_the_pair(
+    make_image, make_pair, tmp_path: Path
+) -> None:
+    Image.new("1", (16, 16), 1).save(tmp_path / "mask.png")
+    pair = make_pair("p", (make_image("a.png"),), region=tmp_path / "mask.png")
+    with pytest.raises(InputError, match="pair p"):
+        image_recipes["roi-noise"].run([pair], {}, 3, tmp_path)
+
+
+@pytest.mark.xfail(strict=True, reason="a file that is there is taken for whole, whatever it holds")
+def test_a_file_cut_short_by_a_killed_run_is_made_anew(pairs: list[Pair], tmp_path: Path) -> None:
+    (made,) = image_recipes["noise"].run(pairs[:1], {}, 3, tmp_path)
+    whole = rejected(made).read_bytes()
+    rejected(made).write_bytes(whole[:100])
+    (again,) = image_recipes["noise"].run(pairs[:1], {}, 3, tmp_path)
+    assert rejected(again).read_bytes() == whole
+
+
+@pytest.mark.xfail(strict=True, reason="the file's name tells neither the seed nor the settings")
+def test_another_seed_in_the_same_folder_draws_anew(pairs: list[Pair], tmp_path: Path) -> None:
+    (first,) = image_recipes["noise"].run(pairs[:1], {}, 3, tmp_path)
+    before = rejected(first).read_bytes()
+    (second,) = image_recipes["noise"].run(pairs[:1], {}, 4, tmp_path)
+    assert rejected(second).read_bytes() != before
+
+
+def test_noise_follows_q_of_x_k() -> None:
+    # The schedule on its own: sigmoid(x) over [−6, 6], 1e-5 … 5e-3; at step 500 the share kept is its product.
+    kept = 1.0
+    for i in range(500):
+        kept *= 1 - (1e-5 + (5e-3 - 1e-5) / (1 + np.exp(-(-6 + 12 * i / 999))))
+    for value in (-0.8, 0.0, 0.6):
+        drawn = diffuse(np.full((300, 300), value), 500, np.random.default_rng(0))
+        assert drawn.mean() == pytest.approx(kept**0.5 * value, abs=0.01)
+        assert drawn.var() == pytest.approx(1 - kept, rel=0.02)
+
+
+def test_more_steps_are_more_noise() -> None:
+    spread = [diffuse(np.zeros((100, 100)), k, np.random.default_rng(0)).std() for k in (1, 250, 500, 1000)]
+    assert spread == sorted(spread)
+    assert spread[0] < 0.01
+    assert spread[-1] < 1.02
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5))
+def test_bytes_are_clipped_and_never_wrap(values: list[float]) -> None:
+    array = np.array(values)
+    made = to_bytes(array)
+    assert (made[array <= -1] == 0).all()
+    assert (made[array >= 1] == 255).all()
+
+
+def test_wrapping_would_turn_black_to_white() -> None:
+    dark = np.array([-1.1, -1.05, 1.1])
+    assert to_bytes(dark).tolist() == [0, 0, 255]
+    # Written into a byte before clipping: −12.75 → 244.
+    wrapped = ((dark + 1) * 127.5).astype(np.int64).astype(np.uint8)
+    assert wrapped.tolist() == [244, 250, 11]
+
+
+def test_bytes_survive_the_way_to_units_and_back() -> None:
+    every = np.arange(256, dtype=np.uint8)
+    assert to_bytes(to_unit(every)).tolist() == every.tolist()
+    assert (to_unit(every).min(), to_unit(every).max()) == (-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("crop", {"least": 0}), ("crop", {"most": 1.5}), ("noise", {"step": 0}), ("noise", {"steps": 3})],
+)
+def test_wrong_settings_fail(name: str, settings: dict[str, float], tmp_path: Path) -> None:
+    with pytest.raises(ValidationError):
+        image_recipes[name].run([], settings, 0, tmp_path)
+
+
+@pytest.mark.xfail(strict=True, reason="least > most is drawn from as if they stood the other way round")
+def test_a_crop_whose_least_is_over_its_most_fails() -> None:
+    with pytest.raises(ValidationError):
+        CropSettings(least=0.5, most=0.2)
