@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 from PIL import Image
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 # Before anything imports transformers, which the fixtures below leave to the tests that need it.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# The same examples in every run, and no limit on the time of one: machines are shared.
+settings.register_profile("steady", deadline=None, derandomize=True, database=None)
+settings.load_profile("steady")
 # The shapes in the annotations are checked while the tests run.
 install_import_hook(["medpref.objectives", "medpref.scoring"], "beartype.beartype")
 # Until medpref.scoring.scorer can be imported first: see scoring/test_imports.py.

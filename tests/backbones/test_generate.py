@@ -49,9 +49,7 @@ def test_generation_is_greedy_through_the_scorers_forward(
     backbone: "LlavaBackbone", pixels: Tensor, number: int
 ) -> None:
     expected = text(backbone, greedy(backbone, PROMPTS[number], pixels, IMAGES[number]))
-    (answer,) = backbone.generate(
-        [PROMPTS[number]], pixels, [IMAGES[number]], max_new_tokens=TOKENS
-    )
+    (answer,) = backbone.generate([PROMPTS[number]], pixels, [IMAGES[number]], max_new_tokens=TOKENS)
     assert answer == expected
 
 

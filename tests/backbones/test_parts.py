@@ -33,7 +33,9 @@ def test_an_unknown_part_gets_the_nearest(backbone: "LlavaBackbone") -> None:
 
 
 def test_the_seed_decides_the_weights() -> None:
-    sizes = TinyLlavaSettings(image_size=16, width=16, vision_layers=1, text_layers=1, heads=2, vocabulary=280)
+    sizes = TinyLlavaSettings(
+        image_size=16, width=16, vision_layers=1, text_layers=1, heads=2, vocabulary=280
+    )
     texts = ["a lesion"]
     sums = [
         sum(parameter.double().sum().item() for parameter in model.model.parameters())

@@ -107,7 +107,9 @@ def test_nested_special_tokens_leave_none(text: str, reserved: list[str]) -> Non
 
 def test_fit_counts_prompt_and_response() -> None:
     fit(60, 4, 64, "a")
-    with pytest.raises(InputError, match="pair a: 60 prompt tokens .* and 5 response tokens .* the 64 that fit"):
+    with pytest.raises(
+        InputError, match=r"pair a: 60 prompt tokens .* and 5 response tokens .* the 64 that fit"
+    ):
         fit(60, 5, 64, "a")
 
 

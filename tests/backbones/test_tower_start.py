@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from medpref.backbones import warmup
 from medpref.backbones.tiny import sincos_2d, whiten_patches
 from medpref.backbones.warmup import WarmupSettings, patch_maps, warm_up
 
@@ -94,3 +95,28 @@ def test_a_warm_up_repeats(make_backbone, tmp_path: Path) -> None:
         run_warm_up(backbone, tmp_path / name, 3)
         models.append(backbone.model.state_dict())
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_a_killed_warm_up_goes_on_bit_for_bit(
+    make_backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = warmup.training_arguments
+
+    def often(settings, seed, folder):
+        return whole(settings.model_copy(update={"checkpoint_every": 2}), seed, folder)
+
+    monkeypatch.setattr(warmup, "training_arguments", often)
+    done: list[int] = []
+
+    def kill(amount: int) -> None:
+        done.append(amount)
+        if sum(done) == 3:
+            raise InterruptedError
+
+    straight, killed, resumed = (make_backbone("mistral") for _ in range(3))
+    run_warm_up(straight, tmp_path / "1", 4)
+    with pytest.raises(InterruptedError):
+        run_warm_up(killed, tmp_path / "2", 4, kill)
+    run_warm_up(resumed, tmp_path / "2", 4)
+    expected = straight.model.state_dict()
+    assert all(torch.equal(value, expected[n]) for n, value in resumed.model.state_dict().items())

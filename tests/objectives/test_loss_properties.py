@@ -25,7 +25,7 @@ def loss(name: str, given_scores: Scores, **settings: float) -> float:
     return float(objectives[name].loss(given_scores, **settings))
 
 
-VALUES = st.fixed_dictionaries({cell: NATS for cell in CELLS})
+VALUES = st.fixed_dictionaries(dict.fromkeys(CELLS, NATS))
 
 
 @given(VALUES, VALUES, SHIFTS)
@@ -92,7 +92,7 @@ def test_mmedpo_is_linear_in_the_weight(
 
 
 def test_weight_zero_deletes_a_pair_from_mmedpo() -> None:
-    policy = {cell: -5.0 for cell in CELLS}
+    policy = dict.fromkeys(CELLS, -5.0)
     assert loss("mmedpo", scores(policy, {cell: -4.0 * (i + 1) for i, cell in enumerate(CELLS)}, 0.0)) == 0
 
 

@@ -1,4 +1,4 @@
-"""Mistakes of published preference losses; each test also evaluates the mistaken formula and sees it differ."""
+"""Mistakes of published preference losses; a test also evaluates the mistaken formula and sees it differ."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def test_mdpo_reads_the_rejected_image(make_backbone, pairs: list[Pair]) -> None
     scores = [scores_of(entry, policy, reference, pair) for pair in (pairs[0], other_image)]
     losses = [entry.loss(s).item() for s in scores]
     assert abs(losses[0] - losses[1]) > 1e-3
-    # The released trainer scores the clean image in its CoPO term: 2 · dpo + anchor, whatever the rejected image.
+    # The released trainer scores the clean image in its CoPO term: 2 · dpo + anchor, whatever m' is.
     mistaken = [
         (2 * objectives["dpo"].loss(s) - logsigmoid(0.1 * s.delta(Cell.CLEAN_CHOSEN))).item() for s in scores
     ]

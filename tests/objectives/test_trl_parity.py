@@ -1,9 +1,9 @@
 """Loss and parameter gradients against TRL's `DPOTrainer`, on one tiny random LLaVA for each text family.
 
-Compared is the whole way from ids and pixels to the loss: TRL's collator, forward pass, reference pass and loss
-with ``loss_type`` "sigmoid" (our dpo) and "sigmoid" + "sft" (our irpo) against our shared rows and reference.
-Two things are made equal first. TRL's tokenisation is left out: both get our ids, since a template is not what is
-compared. TRL lets the image token take probability, so here ours does too.
+Compared is the whole way from ids and pixels to the loss: TRL's collator, forward pass, reference pass and
+loss with ``loss_type`` "sigmoid" (our dpo) and "sigmoid" + "sft" (our irpo) against our shared rows and
+reference. Two things are made equal first. TRL's tokenisation is left out: both get our ids, since a template
+is not what is compared. TRL lets the image token take probability, so here ours does too.
 """
 
 from pathlib import Path
@@ -21,6 +21,7 @@ from medpref.training.reference import compute_reference
 if TYPE_CHECKING:
     from medpref.backbones.llava import LlavaBackbone
 
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 CELLS = [Cell.CLEAN_CHOSEN, Cell.CLEAN_REJECTED]
 
 

@@ -233,7 +233,7 @@ def test_another_seed_in_the_same_folder_draws_anew(pairs: list[Pair], tmp_path:
 
 
 def test_noise_follows_q_of_x_k() -> None:
-    # The schedule on its own: sigmoid(x) over [−6, 6], 1e-5 … 5e-3; at step 500 the share kept is its product.
+    # The schedule on its own: sigmoid(x) over [−6, 6], 1e-5 … 5e-3; the share kept is the product
     kept = 1.0
     for i in range(500):
         kept *= 1 - (1e-5 + (5e-3 - 1e-5) / (1 + np.exp(-(-6 + 12 * i / 999))))

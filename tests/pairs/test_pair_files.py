@@ -101,7 +101,10 @@ FAULTS = [
     (row(weight="nan"), "the weight nan is no finite number"),
     (row(weight="inf"), "the weight inf is no finite number"),
     (row(weight=0), None),
-    ({"id": "a", "prompt": "Where?", "images": ["ok.png"], "chosen": "L"}, "0 <image> in the prompt for 1 images"),
+    (
+        {"id": "a", "prompt": "Where?", "images": ["ok.png"], "chosen": "L"},
+        "0 <image> in the prompt for 1 images",
+    ),
 ]
 
 
@@ -142,7 +145,12 @@ def test_a_broken_image_is_found_by_decoding_it(folder: Path, damage: str) -> No
 
 
 def test_a_broken_mask_is_a_fault(folder: Path) -> None:
-    whole = {"id": "a", "prompt": "<image> Where?", "images": {"clean": "ok.png"}, "responses": {"chosen": "L"}}
+    whole = {
+        "id": "a",
+        "prompt": "<image> Where?",
+        "images": {"clean": "ok.png"},
+        "responses": {"chosen": "L"},
+    }
     read = read_pairs(write(folder, {**whole, "region": "gone.png"}))
     assert read.quarantined[0].reason.startswith("the image is missing: ")
 

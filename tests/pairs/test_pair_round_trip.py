@@ -8,7 +8,9 @@ from medpref.pairs.pair import ImageRole, Pair, Provenance, ResponseRole
 from medpref.pairs.store import read_pairs, write_pairs
 
 # Line ends that str.splitlines knows and JSON leaves alone, and what JSON has to escape.
-AWKWARD = st.sampled_from(["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r", "\n", "\x00", '"', "\\", "ß", "肺", "🫁"])
+AWKWARD = st.sampled_from(
+    ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r", "\n", "\x00", '"', "\\", "ß", "肺", "🫁"]
+)
 # A letter, so that no text is empty.
 TEXT = st.lists(AWKWARD | st.text(max_size=3), max_size=6).map(lambda parts: "x" + "".join(parts))
 PAIRS = st.lists(
@@ -38,7 +40,7 @@ PAIRS = st.lists(
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PAIRS)
 def test_what_is_written_is_read(tmp_path: Path, suffix: str, pairs: list[Pair]) -> None:
     under = [

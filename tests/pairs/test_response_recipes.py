@@ -64,7 +64,7 @@ def test_recipes_add_up_in_the_provenance() -> None:
 
 def test_a_kind_with_one_answer_is_an_error_that_names_the_pair() -> None:
     pairs = [pair("1", "left"), pair("2", "right"), pair("lonely", "CT", "modality")]
-    with pytest.raises(InputError, match="pair lonely: the data has only one answer .* kind 'modality'"):
+    with pytest.raises(InputError, match=r"pair lonely: the data has only one answer .* kind 'modality'"):
         RECIPE.run(pairs, {}, 0, NOWHERE)
 
 
@@ -73,7 +73,9 @@ def test_it_has_no_settings() -> None:
         RECIPE.run([], {"share": 1}, 0, NOWHERE)
 
 
-@pytest.mark.xfail(strict=True, reason="answers are compared letter by letter, VQA-RAD has 'Yes', 'yes' and 'Yes '")
+@pytest.mark.xfail(
+    strict=True, reason="answers are compared letter by letter, VQA-RAD has 'Yes', 'yes' and 'Yes '"
+)
 @pytest.mark.parametrize("spelling", ["yes", "Yes ", "yes."])
 def test_another_spelling_of_the_answer_is_not_another_answer(spelling: str) -> None:
     pairs = [pair("1", "Yes"), pair("2", spelling), pair("3", "No")]

@@ -76,7 +76,12 @@ def test_trl_with_message_lists_and_image_parts() -> None:
 def test_trl_with_two_image_parts() -> None:
     content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "Which?"}]
     pair = parse(
-        {"images": ["a", "b"], "prompt": [{"role": "user", "content": content}], "chosen": "A", "rejected": "B"}
+        {
+            "images": ["a", "b"],
+            "prompt": [{"role": "user", "content": content}],
+            "chosen": "A",
+            "rejected": "B",
+        }
     )
     assert pair.prompt == "<image>\n<image>\nWhich?"
     assert len(pair.images[ImageRole.CLEAN]) == 2
@@ -121,7 +126,9 @@ def test_a_question_row_keeps_its_own_placeholder() -> None:
 
 
 def test_a_question_row_with_two_images_gets_two_placeholders() -> None:
-    assert parse({"question": "Which?", "answer": "A", "image": ["a", "b"]}).prompt == "<image>\n<image>\nWhich?"
+    assert (
+        parse({"question": "Which?", "answer": "A", "image": ["a", "b"]}).prompt == "<image>\n<image>\nWhich?"
+    )
 
 
 def test_a_text_only_question_gets_none() -> None:
@@ -145,7 +152,13 @@ def test_absolute_paths_stay() -> None:
 
 
 RELEASE_ROWS = [
-    {"question_id": "7", "image": "a.png", "text": "<image>\nWhere?", "gpt4_answer": 3, "answer_type": "CLOSED "},
+    {
+        "question_id": "7",
+        "image": "a.png",
+        "text": "<image>\nWhere?",
+        "gpt4_answer": 3,
+        "answer_type": "CLOSED ",
+    },
     {"id": 7, "report": "Clear.", "image_path": ["a.png"]},
     {"image_path": "a.png", "caption": "A lung."},
 ]

@@ -40,10 +40,42 @@ QUESTIONS = [
     question(9, "c.png", "A large mass", "test", answer_type="OPEN"),
 ]
 PAIRS = [
-    {"id": 0, "qid": 1, "image": "a.png", "question": "Question 1?", "chosen": "Yes", "rejected": "No", "weight": 1.0},
-    {"id": 1, "qid": 2, "image": "b.png", "question": "Question 2?", "chosen": 3, "rejected": "4", "weight": 0.0},
-    {"id": 2, "qid": 77, "image": "b.png", "question": "New?", "chosen": "Yes", "rejected": "No", "weight": 0.5},
-    {"id": 3, "qid": 1, "image": "b.png", "question": "Same?", "chosen": "Yes", "rejected": "Yes", "weight": 0.5},
+    {
+        "id": 0,
+        "qid": 1,
+        "image": "a.png",
+        "question": "Question 1?",
+        "chosen": "Yes",
+        "rejected": "No",
+        "weight": 1.0,
+    },
+    {
+        "id": 1,
+        "qid": 2,
+        "image": "b.png",
+        "question": "Question 2?",
+        "chosen": 3,
+        "rejected": "4",
+        "weight": 0.0,
+    },
+    {
+        "id": 2,
+        "qid": 77,
+        "image": "b.png",
+        "question": "New?",
+        "chosen": "Yes",
+        "rejected": "No",
+        "weight": 0.5,
+    },
+    {
+        "id": 3,
+        "qid": 1,
+        "image": "b.png",
+        "question": "Same?",
+        "chosen": "Yes",
+        "rejected": "Yes",
+        "weight": 0.5,
+    },
 ]
 
 

@@ -147,3 +147,18 @@ def test_unequal_budgets_are_told(whole_run: Path, count: int) -> None:
         for search in run.searches
     )
     assert "dpo" in warned(replace(run, searches=searches))["Unequal search budgets"][0]
+
+
+def test_a_gain_over_one_control_only_is_no_plain_gain() -> None:
+    both = ("sft", "sft-continued")
+    score = Score(0.7, 0.6, 0.8, 100)
+    rows = (
+        MethodRow("dpo", Role.METHOD, score, {"sft": SAME, "sft-continued": BETTER}),
+        MethodRow("irpo", Role.METHOD, score, {"sft": BETTER, "sft-continued": BETTER}),
+    )
+    tables = [ScoreTable("tiny", ONE[0], both, rows, ())]
+    nothing = RunFolder(Path(), {}, {}, {}, (), (), ())
+    found = cautions(nothing, tables, replace(layout(ONE, "dpo", "irpo"), controls=both))
+    (text,) = next(caution.texts for caution in found if caution.title == "A gain over one control only")
+    assert "dpo is above sft-continued but not measurably above sft." in text
+    assert "irpo" not in text

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(
     strict=True, reason="circular: scorer → backbones → tiny_start → warmup → training.trainer → scorer"
 )

@@ -44,7 +44,7 @@ def test_too_long_is_an_error_that_names_the_pair(make_backbone, make_pair, fami
     backbone.max_length = ids
     Scorer(backbone).score([fits], [Cell.CLEAN_CHOSEN])
     backbone.max_length = ids - 1
-    with pytest.raises(InputError, match="pair fits: .* are more than the") as caught:
+    with pytest.raises(InputError, match=r"pair fits: .* are more than the") as caught:
         Scorer(backbone).score([fits], [Cell.CLEAN_CHOSEN])
     assert str(ids - 1) in caught.value.what
 
@@ -66,9 +66,7 @@ def test_an_image_without_a_placeholder_is_not_dropped(make_backbone, make_pair,
 
 
 @pytest.mark.xfail(strict=True, reason="Scorer leaves the count of placeholders to the library's batch total")
-def test_images_of_one_pair_do_not_move_to_the_placeholder_of_another(
-    make_backbone, make_image
-) -> None:
+def test_images_of_one_pair_do_not_move_to_the_placeholder_of_another(make_backbone, make_image) -> None:
     images = {ImageRole.CLEAN: (make_image("a.png"),)}
     answer = {ResponseRole.CHOSEN: "Left"}
     batch = [Pair("bare", "Where?", images, answer), Pair("spare", "<image>\nWhere?", {}, answer)]

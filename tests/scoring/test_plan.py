@@ -7,16 +7,13 @@ from medpref.scoring.plan import Path, Plan, make_plan
 
 IMAGE, PAD = 9, 0
 TOKEN = st.integers(1, 4)
+# Few stems, so that most paths share a row with others.
+STEMS = [((0,), (1, IMAGE)), ((1,), (1, IMAGE)), ((0, 2), (IMAGE, 2, IMAGE)), ((), (1,)), ((), (1, 2))]
 PATH = st.builds(
-    Path,
-    images=st.lists(st.integers(0, 2), max_size=2).map(tuple),
-    prompt=st.builds(
-        lambda front, images, back: tuple([*front, *([IMAGE] * images), *back]),
-        st.lists(TOKEN, min_size=1, max_size=2),
-        st.integers(0, 2),
-        st.lists(TOKEN, max_size=2),
-    ),
-    response=st.lists(TOKEN, min_size=1, max_size=3).map(tuple),
+    lambda stem, question, response: Path(stem[0], (*stem[1], *question), response),
+    st.sampled_from(STEMS),
+    st.lists(TOKEN, max_size=2).map(tuple),
+    st.lists(TOKEN, min_size=1, max_size=3).map(tuple),
 )
 
 
@@ -73,7 +70,7 @@ OTHER = Path((0,), (*STEM, 4), (5, 8))
 
 
 def test_a_row_in_full() -> None:
-    # [1 I I | 2 3 | 5 6 | 7 | 4 | 5]: the stem once, each question once, each response without its last token.
+    # [1 I I | 2 3 | 5 6 | 7 | 4 | 5]: stem and questions once, each response without its last token.
     rows = plan_of(YES, NO, OTHER).rows
     assert rows.ids.tolist() == [[1, 9, 9, 2, 3, 5, 6, 7, 4, 5]]
     assert rows.positions.tolist() == [[0, 1, 2, 3, 4, 5, 6, 5, 3, 4]]

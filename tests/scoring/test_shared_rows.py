@@ -118,9 +118,7 @@ def test_gradients_of_shared_and_separate_rows_are_equal(
 
 def test_scores_are_those_of_the_librarys_forward(backbone: "LlavaBackbone", with_text: list[Pair]) -> None:
     scores = total(Scorer(backbone), with_text, CLEAN)
-    expected = torch.tensor(
-        [[by_hand(backbone, pair, cell).item() for pair in with_text] for cell in CLEAN]
-    )
+    expected = torch.tensor([[by_hand(backbone, pair, cell).item() for pair in with_text] for cell in CLEAN])
     torch.testing.assert_close(scores, expected, rtol=1e-6, atol=1e-5)
 
 
@@ -165,7 +163,9 @@ def test_each_distinct_image_is_encoded_once(
 ) -> None:
     sizes = []
     encode = backbone.image_features
-    monkeypatch.setattr(backbone, "image_features", lambda pixels: sizes.append(len(pixels)) or encode(pixels))
+    monkeypatch.setattr(
+        backbone, "image_features", lambda pixels: sizes.append(len(pixels)) or encode(pixels)
+    )
     Scorer(backbone).score(mixed, ALL)
     assert sizes == [6]
 

@@ -14,8 +14,8 @@ title: A toy
 data: {source: phantoms, size: 32, train: 24, pool: 16, validation: 6, test: 8}
 backbones:
   - {name: tiny, family: tiny-llava, image_size: 32, width: 32, heads: 2, key_value_heads: 1,
-     vision_layers: 1, text_layers: 1, warmup: {images: 16, steps: 4, batch: 4}}
-sft: {steps: 6, images_per_step: 4, checkpoint_every: 2}
+     vision_layers: 1, text_layers: 1, warmup: {images: 16, steps: 4, batch: 4, checkpoint_every: 2}}
+sft: {steps: 6, images_per_step: 4, checkpoint_every: 2, log_every: 2}
 training: {steps: 4, images_per_step: 4, checkpoint_every: 2, log_every: 2}
 methods:
   sft-continued: {objective: sft}

@@ -33,7 +33,9 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         ("sources", "files"),
     ],
 )
-def test_ls(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, name: str) -> None:
+def test_ls(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, name: str
+) -> None:
     assert call(monkeypatch, "ls", what) == 0
     rows = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert any(row.startswith(name) and len(row) > len(name) + 5 for row in rows)

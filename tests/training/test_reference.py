@@ -54,7 +54,9 @@ def test_an_unknown_pair_is_named(make_backbone, pairs: list[Pair], make_pair) -
         reference.look_up(pairs, CELLS[1:2])
 
 
-def test_the_pass_leaves_the_model_in_its_mode_and_without_gradients(make_backbone, pairs: list[Pair]) -> None:
+def test_the_pass_leaves_the_model_in_its_mode_and_without_gradients(
+    make_backbone, pairs: list[Pair]
+) -> None:
     backbone = make_backbone("mistral")
     for training in (True, False):
         backbone.model.train(training)

@@ -13,6 +13,9 @@ from medpref.scoring.scorer import Scorer
 from medpref.training.reference import compute_reference
 from medpref.training.trainer import last_checkpoint
 
+# Six uninterrupted steps are the same in every test: trained once for each setting.
+WHOLE: dict[tuple[tuple[str, int], ...], Any] = {}
+
 
 class KilledError(Exception):
     pass
@@ -58,61 +61,80 @@ def train(make_backbone, make_trainer, pairs: list[Pair], tmp_path: Path):
     return run
 
 
+@pytest.fixture
+def whole(train):
+    """Return a function that gives the weights and the log of six uninterrupted steps."""
+
+    def run(**settings: int) -> Any:
+        key = tuple(settings.items())
+        if key not in WHOLE:
+            WHOLE[key] = train("whole", **settings)
+        return WHOLE[key]
+
+    return run
+
+
 def check_equal(resumed, whole) -> None:
     weights, rows = resumed
     assert all(torch.equal(value, whole[0][name]) for name, value in weights.items())
     assert rows == whole[1]
 
 
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(train, tmp_path: Path) -> None:
-    whole = train("whole")
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(train, whole, tmp_path: Path) -> None:
     train("killed", kill=5)
     assert last_checkpoint(tmp_path / "killed").name == "checkpoint-4"
-    check_equal(train("killed"), whole)
+    check_equal(train("killed"), whole())
 
 
-def test_a_run_may_be_killed_twice(train) -> None:
-    whole = train("whole")
+def test_a_run_may_be_killed_twice(train, whole) -> None:
     train("killed", kill=3)
     train("killed", kill=5)
-    check_equal(train("killed"), whole)
+    check_equal(train("killed"), whole())
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_anew(train, tmp_path: Path) -> None:
-    whole = train("whole")
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(train, whole, tmp_path: Path) -> None:
     train("killed", kill=1)
     assert last_checkpoint(tmp_path / "killed") is None
-    check_equal(train("killed"), whole)
+    check_equal(train("killed"), whole())
 
 
-def test_accumulated_steps_resume_too(train) -> None:
-    whole = train("whole", accumulate=2, images_per_step=1)
-    train("killed", kill=5, accumulate=2, images_per_step=1)
-    check_equal(train("killed", accumulate=2, images_per_step=1), whole)
+def test_accumulated_steps_resume_too(train, whole) -> None:
+    settings = {"accumulate": 2, "images_per_step": 1}
+    train("killed", kill=5, **settings)
+    check_equal(train("killed", **settings), whole(**settings))
 
 
 @pytest.mark.xfail(
-    strict=True, reason="sums since the last log line are not in the checkpoint: the first line's means differ"
+    strict=True,
+    reason="sums since the last log line are not in the checkpoint: the first line's means differ",
 )
-def test_the_log_is_the_same_where_a_checkpoint_falls_between_two_lines(train) -> None:
-    whole = train("whole", log_every=3)
+def test_the_log_is_the_same_where_a_checkpoint_falls_between_two_lines(train, whole) -> None:
     train("killed", kill=3, log_every=3)
-    check_equal(train("killed", log_every=3), whole)
+    check_equal(train("killed", log_every=3), whole(log_every=3))
 
 
-@pytest.mark.parametrize("state", [None, "", '{"global_step": 6,'])
-def test_a_half_written_checkpoint_is_passed_over(train, tmp_path: Path, state: str | None) -> None:
-    whole = train("whole")
-    train("killed", kill=5)
-    good = tmp_path / "killed" / "checkpoint-4"
-    half = tmp_path / "killed" / "checkpoint-6"
+def damage(folder: Path, state: str | None) -> Path:
+    """Put a half-written checkpoint 6 beside the whole checkpoint 4, and return the latter."""
+    good, half = folder / "checkpoint-4", folder / "checkpoint-6"
     shutil.copytree(good, half)
     (half / "model.safetensors").write_bytes(b"half")
     (half / "trainer_state.json").unlink()
     if state is not None:
         (half / "trainer_state.json").write_text(state)
+    return good
+
+
+@pytest.mark.parametrize("state", [None, "", '{"global_step": 6,'])
+def test_a_half_written_checkpoint_is_passed_over(train, tmp_path: Path, state: str | None) -> None:
+    train("killed", kill=5)
+    good = damage(tmp_path / "killed", state)
     assert last_checkpoint(tmp_path / "killed") == good
-    check_equal(train("killed"), whole)
+
+
+def test_a_run_goes_on_from_the_last_whole_checkpoint(train, whole, tmp_path: Path) -> None:
+    train("killed", kill=5)
+    damage(tmp_path / "killed", None)
+    check_equal(train("killed"), whole())
 
 
 def test_the_newest_checkpoint_is_the_one_with_the_highest_number(tmp_path: Path) -> None:
@@ -126,7 +148,9 @@ def test_no_folder_holds_no_checkpoint(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path / "nowhere") is None
 
 
-def test_progress_counts_what_an_earlier_run_has_done(train, make_backbone, make_trainer, tmp_path: Path) -> None:
+def test_progress_counts_what_an_earlier_run_has_done(
+    train, make_backbone, make_trainer, tmp_path: Path
+) -> None:
     train("killed", kill=5)
     done: list[int] = []
     trainer = make_trainer(

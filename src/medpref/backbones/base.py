@@ -89,6 +89,14 @@ class Backbone(ABC):
         """Write a plain Hugging Face folder (safetensors) that `load` reads back."""
 
     @abstractmethod
+    def load_weights(self, folder: Path) -> None:
+        """Read the weights of a folder that `save` or the trainer wrote into the model as it stands.
+
+        Raises:
+            InputError: a tensor is missing, left over or of the wrong shape.
+        """
+
+    @abstractmethod
     def freeze(self, parts: Sequence[str]) -> None:
         """Stop training of parts (tower, projector, language_model). Raises `InputError` for others."""
 

@@ -81,20 +81,7 @@ class LlavaBackbone(Backbone):
                 where=str(folder),
                 remedy=f"Set template to one of: {', '.join(templates)}.",
             )
-        model, report = LlavaForConditionalGeneration.from_pretrained(
-            folder,
-            attn_implementation="sdpa",
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
-        if wrong:
-            raise InputError(
-                f"{len(wrong)} tensors are missing, left over or of the wrong shape, such as {wrong[0]}",
-                where=str(folder),
-                remedy="The checkpoint does not belong to this architecture; convert it first.",
-            )
+        model = _read_model(folder)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         processor = LlavaImageProcessorPil.from_pretrained(folder, local_files_only=True)
         length = max_length or side.get("max_length") or model.config.text_config.max_position_embeddings
@@ -189,6 +176,17 @@ class LlavaBackbone(Backbone):
         answers = self.tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
         return [answer.strip() for answer in answers]
 
+    def load_weights(self, folder: Path) -> None:
+        """Read the weights of a folder into the model as it stands.
+
+        `save_pretrained` writes tensors under the names of the original layout, so that a plain
+        `load_state_dict` finds none of them; reading a whole model maps the names back.
+
+        Raises:
+            InputError: a tensor is missing, left over or of the wrong shape.
+        """
+        self.model.load_state_dict(_read_model(folder).state_dict())
+
     def freeze(self, parts: Sequence[str]) -> None:
         """Stop training of the named parts.
 
@@ -201,6 +199,29 @@ class LlavaBackbone(Backbone):
                     f"there is no part called {part!r}", where="freeze", remedy=did_you_mean(part, PARTS)
                 )
             getattr(self.model.model, PARTS[part]).requires_grad_(False)
+
+
+def _read_model(folder: Path) -> LlavaForConditionalGeneration:
+    """Read a model from safetensors; every tensor must find its place.
+
+    Raises:
+        InputError: a tensor is missing, left over or of the wrong shape.
+    """
+    model, report = LlavaForConditionalGeneration.from_pretrained(
+        folder,
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
+    if wrong:
+        raise InputError(
+            f"{len(wrong)} tensors are missing, left over or of the wrong shape, such as {wrong[0]}",
+            where=str(folder),
+            remedy="The checkpoint does not belong to this architecture; convert it first.",
+        )
+    return model
 
 
 def _image_tokens(config: Any) -> int:

@@ -32,6 +32,7 @@ class WarmupSettings(BaseModel):
         learning_rate: the peak of the cosine schedule.
         map_weight: weight of the lesion map's loss beside the attributes'.
         map_cells: each patch's map has this many cells a side.
+        checkpoint_every: steps between checkpoints that a killed run goes on from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +43,7 @@ class WarmupSettings(BaseModel):
     learning_rate: float = Field(3e-3, gt=0)
     map_weight: float = Field(4.0, ge=0)
     map_cells: int = Field(2, ge=1)
+    checkpoint_every: int = Field(250, ge=1)
 
 
 class TowerWithHeads(nn.Module):
@@ -120,7 +122,8 @@ def warm_up(
         steps=settings.steps,
         images_per_step=settings.batch,
         learning_rate=settings.learning_rate,
-        checkpoint_every=250,
+        checkpoint_every=settings.checkpoint_every,
+        log_every=settings.checkpoint_every,
         warmup_share=0.05,
     )
     trainer = Trainer(

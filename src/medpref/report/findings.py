@@ -114,6 +114,7 @@ def cautions(run: RunFolder, tables: Sequence[ScoreTable], layout: Layout) -> li
     found = [
         *_leakage(run.data.get("leakage") or {}),
         *_no_better_than_blind(tables),
+        *_only_kept_what_the_control_lost(tables, layout),
         *_no_use_of_image(tables),
         *_no_equal_control(layout),
         *_one_seed(run),
@@ -147,6 +148,29 @@ def _no_better_than_blind(tables: Sequence[ScoreTable]) -> Iterator[tuple[str, s
                 f"image, scores {percent(blind.score.value)}\u00a0%."
             )
             yield ("No better than an answer without the image", text)
+
+
+def _only_kept_what_the_control_lost(
+    tables: Sequence[ScoreTable], layout: Layout
+) -> Iterator[tuple[str, str]]:
+    """Warn of gains over the main control alone: beside a control that lost, standing still looks good."""
+    main = layout.main_control
+    others = [name for name in layout.controls if name != main]
+    for table in tables:
+        above = {
+            control: {r.method for r in table.rows if control in r.deltas and _is_gain(r.deltas[control])}
+            for control in layout.controls
+        }
+        for other in others:
+            names = sorted(above.get(main or "", set()) - above[other] - set(layout.controls))
+            if names:
+                who = f"{joined(names)} {_verb(names, 'is', 'are')}"
+                text = f"{_place(table)}: {who} above {main} but not measurably above {other}."
+                yield ("A gain over one control only", text)
+
+
+def _is_gain(delta: Delta) -> bool:
+    return delta.distinct and (delta.value or 0.0) > 0
 
 
 def _no_use_of_image(tables: Sequence[ScoreTable]) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,8 @@ class TrainingSettings(BaseModel):
         accumulate: how many forward passes share one optimizer step.
         precision: fp32, or bf16 autocast.
         log_every: steps between lines of the training log.
-        checkpoint_every: steps between checkpoints that a killed run goes on from.
+        checkpoint_every: steps between checkpoints that a killed run goes on from, rounded up to a multiple
+            of `log_every`: means that are not logged yet would be lost with the process.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,3 +40,8 @@ class TrainingSettings(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     log_every: int = Field(10, ge=1)
     checkpoint_every: int = Field(50, ge=1)
+
+    @property
+    def save_steps(self) -> int:
+        """The steps between checkpoints, a multiple of `log_every`."""
+        return -(-self.checkpoint_every // self.log_every) * self.log_every

@@ -142,6 +142,10 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
             )
         return self.optimizer
 
+    def _load_from_checkpoint(self, folder: str | Path, model: nn.Module | None = None) -> None:
+        """Read a checkpoint's weights strictly: the Trainer's own way passes over tensors it cannot place."""
+        self.backbone.load_weights(Path(folder))
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the metrics since the last line to what the Trainer logs."""
         super().log({**logs, **self.means.take()}, start_time)
@@ -214,7 +218,7 @@ def training_arguments(settings: TrainingSettings, seed: int, folder: Path) -> T
         logging_strategy="steps",
         logging_steps=settings.log_every,
         save_strategy="steps",
-        save_steps=settings.checkpoint_every,
+        save_steps=settings.save_steps,
         save_total_limit=1,
         bf16=settings.precision == "bf16",
         seed=seed,

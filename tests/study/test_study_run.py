@@ -18,7 +18,19 @@ from tests.study.conftest import write_study
 
 QUIET = Console(quiet=True)
 METHODS = {"sft", "sft-continued", "dpo", "irpo", "copo", "mdpo", "mmedpo"}
-COLUMNS = {"backbone", "method", "seed", "task", "metric", "slice", "condition", "value", "n", "ci_low", "ci_high"}
+COLUMNS = {
+    "backbone",
+    "method",
+    "seed",
+    "task",
+    "metric",
+    "slice",
+    "condition",
+    "value",
+    "n",
+    "ci_low",
+    "ci_high",
+}
 
 
 def test_results_have_a_row_with_an_interval_for_every_method_and_task(toy_run: Path) -> None:
@@ -29,7 +41,8 @@ def test_results_have_a_row_with_an_interval_for_every_method_and_task(toy_run: 
             found = {
                 row["method"]: row
                 for row in rows
-                if (row["task"], row["metric"], row["slice"], row["condition"]) == (task, metric, "all", condition)
+                if (row["task"], row["metric"], row["slice"], row["condition"])
+                == (task, metric, "all", condition)
             }
             assert set(found) >= METHODS
             for method in METHODS:
@@ -73,7 +86,8 @@ def test_a_finished_run_is_not_run_again(toy_run: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("work", "calls"), [("train", 9), ("train", 28), ("evaluate", 20), ("data", 30), ("start", 18), ("reference", 20)]
+    ("work", "calls"),
+    [("train", 4), ("train", 12), ("evaluate", 20), ("data", 30), ("start", 20), ("reference", 20)],
 )
 def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_results(
     toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str, calls: int
@@ -163,11 +177,15 @@ def test_an_unforeseen_failure_names_the_stage_and_keeps_the_traceback(
 
 
 def test_a_pair_that_does_not_fit_is_an_error_or_a_named_skip(toy_run: Path, tmp_path: Path) -> None:
-    short = {"backbones": [{**json.loads((toy_run / "study.json").read_text())["backbones"][0], "max_length": 30}]}
+    short = {
+        "backbones": [{**json.loads((toy_run / "study.json").read_text())["backbones"][0], "max_length": 30}]
+    }
     path = write_study(tmp_path / "short.yaml", **short)
     with pytest.raises(InputError, match=r"pair .*-caption: .* more than the 30 that fit"):
         run_study(load_study(path), tmp_path / "run", QUIET)
-    skipping = load_study(path, {"on_too_long": "skip", "methods": {}, "controls": ["sft"], "tasks": ["phantom-vqa"]})
+    skipping = load_study(
+        path, {"on_too_long": "skip", "methods": {}, "controls": ["sft"], "tasks": ["phantom-vqa"]}
+    )
     run_study(skipping, tmp_path / "run", QUIET)
     skipped = (stage_folder(tmp_path / "run", "sft/tiny/seed-0") / "too-long.jsonl").read_text().splitlines()
     assert len(skipped) >= 24

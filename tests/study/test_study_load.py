@@ -51,13 +51,24 @@ def test_a_mistake_is_named_with_its_line_and_the_nearest_name(
         ({"seeds": [1, 1]}, "seed is listed twice"),
         ({"methods": {"sft": {"objective": "sft"}}, "controls": ["sft"]}, "starting point"),
         ({"tasks": ["vqa-rad"]}, "has no task 'vqa-rad'"),
-        ({"search": None, "methods": {"dpo": {"objective": "dpo", "candidates": [{}, {}]}}}, "same number|need a search"),
+        (
+            {"search": None, "methods": {"dpo": {"objective": "dpo", "candidates": [{}, {}]}}},
+            "same number|need a search",
+        ),
         ({"backbones": [toy()["backbones"][0]] * 2}, "same name"),
     ],
 )
-def test_a_study_that_contradicts_itself_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+def test_a_study_that_contradicts_itself_is_refused(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
     with pytest.raises(InputError, match=words):
-        load_study(write_study(tmp_path / "study.yaml", controls=["sft"], **{k: v for k, v in changes.items() if k != "controls"}))
+        load_study(
+            write_study(
+                tmp_path / "study.yaml",
+                controls=["sft"],
+                **{k: v for k, v in changes.items() if k != "controls"},
+            )
+        )
 
 
 def test_methods_with_different_budgets_are_refused(tmp_path: Path) -> None:
