@@ -1,6 +1,5 @@
 """Shared fixtures: a tiny random LLaVA of both text families, and a handful of pairs with image files."""
 
-import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +24,6 @@ settings.register_profile("steady", deadline=None, derandomize=True, database=No
 settings.load_profile("steady")
 # The shapes in the annotations are checked while the tests run.
 install_import_hook(["medpref.objectives", "medpref.scoring"], "beartype.beartype")
-# Until medpref.scoring.scorer can be imported first: see scoring/test_imports.py.
-importlib.import_module("medpref.backbones")
 
 FAMILIES = ("mistral", "qwen2")
 TEXTS = (

@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 
 from medpref import __version__
-from medpref.errors import InputError, MedprefError, did_you_mean
+from medpref.errors import InputError, MedprefError, RunError, did_you_mean
 
 app = typer.Typer(
     name="medpref",
@@ -59,7 +59,11 @@ def run(
 
     spec = load_study(find_study(study), _overrides(settings or []))
     target = folder or spec.folder or Path("runs") / spec.study
-    results = run_study(spec, target, err)
+    try:
+        results = run_study(spec, target, err)
+    except KeyboardInterrupt:
+        remedy = "Finished work is kept: the same command goes on from here."
+        raise RunError("interrupted", remedy=remedy) from None
     page = write_report(target)
     print_table(results, out)
     out.print(f"\nResults: {target / 'results.json'}\nReport:  {page}", highlight=False)
@@ -144,6 +148,3 @@ def main() -> None:
         err.print("[bold red]error[/bold red]: ", end="")
         err.print(str(error), markup=False, highlight=False)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        err.print("Interrupted. Finished work is kept: the same command goes on from here.")
-        raise SystemExit(1) from None

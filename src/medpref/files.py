@@ -39,8 +39,13 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise RunError(f"writing failed: {error.strerror or error}", where=str(path)) from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader, or a crash, sees the old file or the whole new one.
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write `data` to `path` so that a reader, or a killed process, sees the old file or the whole new one.
+
+    Args:
+        path: the file.
+        data: its content.
+        durable: also wait until the disk has it, for the sake of power failures. Slow for many files.
 
     Raises:
         RunError: the disk is full or the folder cannot be written.
@@ -51,8 +56,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
         except BaseException:
@@ -114,8 +120,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def relative_to(path: Path, root: Path) -> str:
-    """Return `path` relative to `root` where it lies below it, and whole otherwise."""
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    """Return `path` relative to `root` where it lies below it, and absolute otherwise."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path.absolute())
 
 
 def from_here(path: Path) -> Path:

@@ -64,18 +64,9 @@ def test_what_is_written_is_read(tmp_path: Path, suffix: str, pairs: list[Pair])
 
 
 TEXT_ONLY = Pair("t", "Why?", {}, {ResponseRole.CHOSEN: "Because"})
-SUFFIXES = [
-    "jsonl",
-    pytest.param(
-        "parquet",
-        marks=pytest.mark.xfail(
-            strict=True, reason="Parquet cannot hold a struct without fields: images of text-only pairs"
-        ),
-    ),
-]
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_text_only_pairs_alone_are_written_too(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"pairs.{suffix}"
     write_pairs(path, [TEXT_ONLY])
@@ -111,7 +102,6 @@ def test_a_data_set_may_move(tmp_path: Path) -> None:
     assert read.images[ImageRole.CLEAN] == (tmp_path / "b" / "x.png",)
 
 
-@pytest.mark.xfail(strict=True, reason="Pair.to_row writes a path relative to the working folder as it is")
 def test_a_path_relative_to_the_working_folder_is_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_image
 ) -> None:

@@ -164,7 +164,6 @@ RELEASE_ROWS = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="evaluation.md: the release's rows must load as they are")
 @pytest.mark.parametrize("row", RELEASE_ROWS, ids=["vqa", "mimic", "amboss"])
 def test_the_releases_own_question_rows(row: dict[str, Any]) -> None:
     assert parse(row).images == {ImageRole.CLEAN: (ROOT / "a.png",)}

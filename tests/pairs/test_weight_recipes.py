@@ -58,9 +58,6 @@ def test_equal_scores_all_become_one(value: float) -> None:
     np.testing.assert_array_equal(standardise(np.array([value] * 3)), [1.0] * 3)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the deviation of three 0.1 is 1.4e-17, not 0: all weights become 0.75"
-)
 def test_equal_scores_all_become_one_whatever_the_rounding() -> None:
     np.testing.assert_array_equal(standardise(np.array([0.1] * 3)), [1.0] * 3)
 

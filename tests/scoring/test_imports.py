@@ -5,9 +5,6 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, reason="circular: scorer → backbones → tiny_start → warmup → training.trainer → scorer"
-)
 def test_the_scorer_can_be_imported_first() -> None:
     code = "import medpref.scoring.scorer"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

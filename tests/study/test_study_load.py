@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.study.conftest import TOY, toy, write_study
 
 from medpref.errors import InputError
 from medpref.study.load import bundled_studies, find_study, load_study
-from tests.study.conftest import TOY, toy, write_study
 
 
 def replaced(old: str, new: str) -> str:

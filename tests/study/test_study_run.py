@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from rich.console import Console
+from tests.study.conftest import write_study
 
 from medpref.errors import InputError, RunError
 from medpref.evaluation.log import read_log
@@ -14,7 +15,6 @@ from medpref.study.graph import build_graph
 from medpref.study.load import load_study
 from medpref.study.run import run_study
 from medpref.study.stage import StageContext, stage_folder, stage_functions, stage_keys
-from tests.study.conftest import write_study
 
 QUIET = Console(quiet=True)
 METHODS = {"sft", "sft-continued", "dpo", "irpo", "copo", "mdpo", "mmedpo"}
@@ -87,7 +87,7 @@ def test_a_finished_run_is_not_run_again(toy_run: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("work", "calls"),
-    [("train", 4), ("train", 12), ("evaluate", 20), ("data", 30), ("start", 20), ("reference", 20)],
+    [("train", 4), ("train", 12), ("evaluate", 20), ("data", 30), ("start", 20), ("reference", 2)],
 )
 def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_results(
     toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str, calls: int
@@ -178,17 +178,17 @@ def test_an_unforeseen_failure_names_the_stage_and_keeps_the_traceback(
 
 def test_a_pair_that_does_not_fit_is_an_error_or_a_named_skip(toy_run: Path, tmp_path: Path) -> None:
     short = {
-        "backbones": [{**json.loads((toy_run / "study.json").read_text())["backbones"][0], "max_length": 30}]
+        "backbones": [{**json.loads((toy_run / "study.json").read_text())["backbones"][0], "max_length": 40}]
     }
     path = write_study(tmp_path / "short.yaml", **short)
-    with pytest.raises(InputError, match=r"pair .*-caption: .* more than the 30 that fit"):
+    with pytest.raises(InputError, match=r"pair .*-caption: .* more than the 40 that fit"):
         run_study(load_study(path), tmp_path / "run", QUIET)
     skipping = load_study(
         path, {"on_too_long": "skip", "methods": {}, "controls": ["sft"], "tasks": ["phantom-vqa"]}
     )
     run_study(skipping, tmp_path / "run", QUIET)
     skipped = (stage_folder(tmp_path / "run", "sft/tiny/seed-0") / "too-long.jsonl").read_text().splitlines()
-    assert len(skipped) >= 24
+    assert len(skipped) >= 10
     assert all("caption" in json.loads(line)["id"] for line in skipped)
 
 

@@ -101,9 +101,6 @@ def test_the_towers_factor_scales_its_learning_rate(make_backbone, make_trainer)
         assert rates[id(parameter)] == pytest.approx(1e-4 if "vision_tower" in name else 1e-3), name
 
 
-@pytest.mark.xfail(
-    strict=True, reason="autocast wraps model.forward, which the scorer never calls: bf16 trains in fp32"
-)
 def test_bf16_computes_in_bf16(make_backbone, make_trainer) -> None:
     backbone = make_backbone("mistral")
     seen: set[torch.dtype] = set()

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LlavaForConditionalGeneration, LlavaImageProcessorPil, PreTrainedTokenizerFast
 
@@ -207,13 +208,18 @@ def _read_model(folder: Path) -> LlavaForConditionalGeneration:
     Raises:
         InputError: a tensor is missing, left over or of the wrong shape.
     """
-    model, report = LlavaForConditionalGeneration.from_pretrained(
-        folder,
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-    )
+    try:
+        model, report = LlavaForConditionalGeneration.from_pretrained(
+            folder,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            # So that they are told in the report, like the others, instead of raised one by one.
+            ignore_mismatched_sizes=True,
+        )
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"the weights cannot be read: {error}", where=str(folder)) from None
     wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
     if wrong:
         raise InputError(

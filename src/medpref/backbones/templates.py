@@ -51,8 +51,12 @@ class Template:
         The chunks around a placeholder are tokenised separately: in-line, a tokenizer may swallow the blank
         after an image. Special tokens that a user typed are removed, so that they cannot end the turn.
         """
-        text = strip_reserved(prompt, reserved)
-        chunks = f"{self.before}{text}{self.after}".split(IMAGE_PLACEHOLDER)
+        # Split first: what is left between placeholders must not form another one.
+        chunks = [
+            strip_reserved(chunk, (*reserved, IMAGE_PLACEHOLDER)) for chunk in prompt.split(IMAGE_PLACEHOLDER)
+        ]
+        chunks[0] = self.before + chunks[0]
+        chunks[-1] += self.after
         ids = [bos] if self.begins_with_bos and bos is not None else []
         for position, chunk in enumerate(chunks):
             if position:
@@ -73,7 +77,11 @@ class Template:
 def strip_reserved(text: str, reserved: Sequence[str]) -> str:
     """Remove special tokens that stand in a user's text as plain characters."""
     names = [re.escape(name) for name in reserved if name]
-    return re.sub("|".join(names), "", text) if names else text
+    if not names:
+        return text
+    # Again until nothing changes: what is left of "<s<s>>" is a special token itself.
+    stripped, changed = re.subn("|".join(names), "", text)
+    return strip_reserved(stripped, reserved) if changed else text
 
 
 templates: Registry[Template] = Registry("template")

@@ -17,9 +17,8 @@ from torch.utils.data import TensorDataset
 from transformers import PrinterCallback, Trainer
 
 from medpref.backbones.llava import LlavaBackbone
-from medpref.training.metrics import Advance
-from medpref.training.settings import TrainingSettings
-from medpref.training.trainer import last_checkpoint, step_progress, training_arguments
+from medpref.training.arguments import last_checkpoint, step_progress, training_arguments
+from medpref.training.settings import Advance, TrainingSettings
 
 
 class WarmupSettings(BaseModel):

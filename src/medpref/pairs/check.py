@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
+from medpref.pairs.images import image_fault
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, ResponseRole
 
-# A radiograph has about 10 million pixels; past this a small file may be a decompression bomb.
-MAX_PIXELS = 100_000_000
+# Many pairs show the same image, and a check decodes it whole.
+cached_image_fault = lru_cache(maxsize=100_000)(image_fault)
 
 
 def faults(pair: Pair, *, verify_images: bool = True) -> Iterator[str]:
@@ -28,6 +26,10 @@ def faults(pair: Pair, *, verify_images: bool = True) -> Iterator[str]:
 
 
 def _text_faults(pair: Pair) -> Iterator[str]:
+    for text in (pair.id, pair.prompt, *pair.responses.values()):
+        if not _is_encodable(text):
+            yield "a text holds half of a character and cannot be written again"
+            return
     if not pair.prompt.replace(IMAGE_PLACEHOLDER, "").strip():
         yield "the prompt is empty"
     chosen = pair.responses.get(ResponseRole.CHOSEN)
@@ -38,6 +40,14 @@ def _text_faults(pair: Pair) -> Iterator[str]:
         yield "the rejected response is empty"
     elif chosen is not None and rejected is not None and chosen.strip() == rejected.strip():
         yield "the chosen and the rejected response are equal"
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _count_faults(pair: Pair) -> Iterator[str]:
@@ -54,21 +64,6 @@ def _count_faults(pair: Pair) -> Iterator[str]:
 def _file_faults(pair: Pair) -> Iterator[str]:
     masks = (pair.region,) if pair.region else ()
     for path in (*(path for paths in pair.images.values() for path in paths), *masks):
-        fault = image_fault(path)
+        fault = cached_image_fault(path)
         if fault:
             yield f"{fault}: {path}"
-
-
-@lru_cache(maxsize=100_000)
-def image_fault(path: Path) -> str | None:
-    """Return why an image file cannot be used, or None. Decodes it whole: a cut file has a sound header."""
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return f"the image has over {MAX_PIXELS:,} pixels"
-            image.load()
-    except FileNotFoundError:
-        return "the image is missing"
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"the image cannot be read ({type(error).__name__})"
-    return None

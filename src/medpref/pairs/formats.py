@@ -7,6 +7,7 @@ A shape is recognised by its keys, once for each row, so that a file may mix the
 - LLaVA-style pairs: ``{id, image, [rejected_image], [weighted_score], conversations,
   rejected_conversations}``
 - flat question rows: ``{question, image, chosen, rejected, …}`` or ``{question, answer, image, …}``
+- the study release's own test files: VQA, MIMIC-CXR reports, AMBOSS captions
 """
 
 from collections.abc import Callable, Mapping
@@ -114,11 +115,53 @@ def _question(row: Row, root: Path, fallback_id: str) -> Pair:
     )
 
 
+def _release_question(row: Row, root: Path, fallback_id: str) -> Pair:
+    """The study release's VQA rows: ``{question_id, image, text, gpt4_answer, answer_type}``."""
+    answer = row.get("gpt4_answer", row.get("answer"))
+    if answer is None:
+        raise RowError("no gpt4_answer is given")
+    return _described(
+        row, root, _id(row["question_id"], fallback_id), _text(row["text"], "text"), answer, "image"
+    )
+
+
+def _release_report(row: Row, root: Path, fallback_id: str) -> Pair:
+    """The study release's MIMIC-CXR rows, ``{id, report, image_path: […]}``, with the study's prompt."""
+    return _described(row, root, _id(row.get("id"), fallback_id), REPORT_PROMPT, row["report"], "image_path")
+
+
+def _release_caption(row: Row, root: Path, fallback_id: str) -> Pair:
+    """The study release's AMBOSS rows, ``{image_path, caption}``, with the study's prompt."""
+    return _described(
+        row, root, _id(row.get("id"), fallback_id), CAPTION_PROMPT, row["caption"], "image_path"
+    )
+
+
+def _described(row: Row, root: Path, ident: str, prompt: str, answer: Any, image_key: str) -> Pair:
+    images = _paths(row.get(image_key) or (), root)
+    return Pair(
+        id=ident,
+        prompt=with_placeholders(prompt, len(images)),
+        images=_by_role(images, ()),
+        responses=_responses(answer, None),
+        provenance=Provenance(source="study release"),
+    )
+
+
+REPORT_PROMPT = "Write a detailed report based on the image."
+CAPTION_PROMPT = (
+    "Analyze the given medical image and provide a description, including relevant clinical findings, "
+    "abnormalities, and potential diagnoses."
+)
+
 SHAPES: tuple[tuple[frozenset[str], Callable[[Row, Path, str], Pair]], ...] = (
     (frozenset({"prompt", "responses"}), _own),
     (frozenset({"prompt", "chosen"}), _trl),
     (frozenset({"conversations"}), _llava),
     (frozenset({"question"}), _question),
+    (frozenset({"question_id", "text"}), _release_question),
+    (frozenset({"report", "image_path"}), _release_report),
+    (frozenset({"caption", "image_path"}), _release_caption),
 )
 
 

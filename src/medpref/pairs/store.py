@@ -119,7 +119,12 @@ def _rows(path: Path) -> Iterator[tuple[int, Any, str | None]]:
             raise InputError(f"the JSON array is broken: {error}", where=str(path)) from None
         yield from ((number, row, None) for number, row in enumerate(rows, start=1))
         return
-    for number, line in enumerate(text.split("\n"), start=1):
+    yield from decode_lines(text.split("\n"))
+
+
+def decode_lines(lines: Iterable[str]) -> Iterator[tuple[int, Any, str | None]]:
+    """Yield (line number from 1, row, fault); a line that is no JSON comes as text with its fault."""
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -139,6 +144,32 @@ def _parquet_rows(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"the file is no readable Parquet: {error}", where=str(path)) from None
 
 
+_ROLES = ("clean", "rejected")
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", pa.string()),
+        ("images", pa.struct([(role, pa.list_(pa.string())) for role in _ROLES])),
+        ("responses", pa.struct([(role, pa.string()) for role in ("chosen", "rejected")])),
+        ("weight", pa.float64()),
+        ("kind", pa.string()),
+        ("region", pa.string()),
+        (
+            "provenance",
+            pa.struct(
+                [
+                    ("source", pa.string()),
+                    ("recipe", pa.string()),
+                    ("seed", pa.int64()),
+                    ("licence", pa.string()),
+                ]
+            ),
+        ),
+    ]
+)
+"""The columns of a pair file in Parquet: given, not guessed, so that text-only pairs have them too."""
+
+
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
     """Write pairs as JSONL, or as Parquet where the name ends so; images stay where they are, named by path.
 
@@ -152,7 +183,7 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
-        pq.write_table(pa.Table.from_pylist(rows), temporary)
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), temporary)
         temporary.replace(path)
 
 

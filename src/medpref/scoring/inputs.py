@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from medpref.backbones.base import Backbone
 from medpref.backbones.templates import fit
-from medpref.errors import InputError
+from medpref.pairs.images import open_image
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 
 
@@ -93,19 +92,3 @@ class InputCache:
         numbers = {path: number for number, path in enumerate(dict.fromkeys(wanted))}
         stack = [self.pixels(path) for path in numbers]
         return BatchImages(torch.stack(stack) if stack else torch.empty(0, 3, 1, 1), numbers)
-
-
-def open_image(path: FilePath) -> Image.Image:
-    """Open and decode an image file.
-
-    Raises:
-        InputError: the file is missing or is no image.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise InputError("the image is missing", where=str(path)) from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"the image cannot be read ({type(error).__name__})", where=str(path)) from None

@@ -78,6 +78,14 @@ class Plan(NamedTuple):
     owner: Int[Tensor, " response_tokens"]
     paths: Int[Tensor, " asked"]
 
+    def to(self, device: torch.device) -> "Plan":
+        """Return the plan with its tensors on `device`."""
+        ids, positions, allowed, images = self.rows
+        rows = Rows(ids.to(device), positions.to(device), allowed.to(device), images)
+        return Plan(
+            rows, *(tensor.to(device) for tensor in (self.read, self.targets, self.owner, self.paths))
+        )
+
 
 def make_plan(paths: Sequence[Path], *, image_token: int, pad: int, shared: bool = True) -> Plan:
     """Lay out `paths` in as few tokens as their common parts allow.

@@ -1,6 +1,7 @@
 """Score the cells of a batch of pairs: the only place where a model's forward pass meets a loss."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError
-from medpref.pairs.pair import Pair
+from medpref.pairs.pair import IMAGE_PLACEHOLDER, Pair
 from medpref.scoring.cells import Cell, CellScore, missing_part
 from medpref.scoring.inputs import InputCache
 from medpref.scoring.plan import Path, make_plan
@@ -22,12 +23,21 @@ class Scorer:
         inputs: token ids and pixels, kept between batches.
         shared: let paths on the same images share a row; off, each cell of each pair is a row of its own.
             Both give the same numbers; where the backbone cannot share, rows are separate anyway.
+        precision: fp32, or bf16 autocast; sums of log-probs are fp32 either way.
     """
 
-    def __init__(self, backbone: Backbone, inputs: InputCache | None = None, *, shared: bool = True) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        inputs: InputCache | None = None,
+        *,
+        shared: bool = True,
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> None:
         self.backbone = backbone
         self.inputs = inputs or InputCache(backbone)
         self.shared = shared and backbone.shares_prefix
+        self.precision = precision
         self.tokens = 0
         """How many tokens of rows the language model has been given so far, padding included."""
 
@@ -35,13 +45,15 @@ class Scorer:
         """Return the scores of each of `cells` for each of `pairs`.
 
         Raises:
-            InputError: a pair lacks a part that a cell needs, or does not fit the context.
+            InputError: a pair lacks a part that a cell needs, its prompt has another number of ``<image>``
+                than the cell has images, or it does not fit the context.
         """
         for pair in pairs:
             for cell in cells:
                 lacking = missing_part(pair, cell)
                 if lacking:
                     raise InputError(f"{lacking}, which {cell.key} needs", where=f"pair {pair.id}")
+                _check_placeholders(pair, cell)
         logps, lengths = self._score_paths(pairs, cells)
         shape = (len(cells), len(pairs))
         by_cell = zip(cells, logps.view(shape), lengths.view(shape), strict=True)
@@ -59,11 +71,29 @@ class Scorer:
         ]
         plan = make_plan(paths, image_token=self.inputs.image_token, pad=self.inputs.pad, shared=self.shared)
         self.tokens += plan.rows.ids.numel()
-        features = self.backbone.image_features(images.pixels) if images.numbers else images.pixels
-        hidden = self.backbone.hidden(plan.rows, features).flatten(0, 1)
-        log_probs = torch.log_softmax(self.backbone.logits(hidden[plan.read]), dim=-1)
-        tokens = log_probs.gather(1, plan.targets[:, None])[:, 0]
+        device = self.backbone.device
+        plan = plan.to(device)
+        pixels = images.pixels.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            features = self.backbone.image_features(pixels) if images.numbers else pixels
+            hidden = self.backbone.hidden(plan.rows, features).flatten(0, 1)
+            logits = self.backbone.logits(hidden[plan.read])
+        tokens = torch.log_softmax(logits.float(), dim=-1).gather(1, plan.targets[:, None])[:, 0]
         distinct = int(plan.owner.max()) + 1
-        sums = torch.zeros(distinct, dtype=tokens.dtype).index_add(0, plan.owner, tokens)
+        sums = torch.zeros(distinct, dtype=tokens.dtype, device=device).index_add(0, plan.owner, tokens)
         counts = torch.bincount(plan.owner, minlength=distinct)
         return sums[plan.paths], counts[plan.paths]
+
+
+def _check_placeholders(pair: Pair, cell: Cell) -> None:
+    """Check that a prompt has a place for each image: otherwise images of a batch would change places.
+
+    Raises:
+        InputError: it has more or fewer.
+    """
+    places, images = pair.prompt.count(IMAGE_PLACEHOLDER), len(pair.images.get(cell.image, ()))
+    if places != images:
+        raise InputError(
+            f"{places} {IMAGE_PLACEHOLDER} in the prompt for {images} {cell.image} images",
+            where=f"pair {pair.id}",
+        )

@@ -88,7 +88,7 @@ def _add_backbone(
     _add(stages, Stage(f"eval/{place}/sft", "evaluate", {**who, **asked, "method": "sft"}, evaluate))
     for name, cells in _reference_cells(study).items():
         needs = {"model": sft.name, "pairs": name}
-        params = {**who, **skip, "cells": [cell.key for cell in cells]}
+        params = {**who, **skip, "cells": [cell.key for cell in cells], "precision": study.training.precision}
         _add(stages, Stage(f"reference/{place}/{name.removeprefix('pairs/')}", "reference", params, needs))
     for method in study.methods:
         _add_method(stages, study, method, who, place, asked)

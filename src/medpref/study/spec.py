@@ -248,6 +248,12 @@ class StudySpec(Strict):
                     remedy=did_you_mean(key, known),
                 )
         objective.check_settings(theirs, f"methods.{method}.candidates")
+        if "precision" in {**spec.training, **ours}:
+            raise InputError(
+                "precision is the same for all methods, as the reference is",
+                where=f"methods.{method}",
+                remedy="Set it in the study's training.",
+            )
         merged = {**self.training.model_dump(), **spec.training, **ours}
         training = check_settings(TrainingSettings, merged, f"methods.{method}.training")
         return training, {**objective.settings, **spec.settings, **theirs}

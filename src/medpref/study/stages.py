@@ -22,9 +22,10 @@ from medpref.scoring.cells import Cell
 from medpref.scoring.inputs import InputCache
 from medpref.scoring.scorer import Scorer
 from medpref.study.stage import StageContext, stage_functions
+from medpref.training.arguments import last_checkpoint
 from medpref.training.reference import ReferenceLogps, compute_reference
 from medpref.training.settings import TrainingSettings
-from medpref.training.trainer import PreferenceTrainer, last_checkpoint
+from medpref.training.trainer import PreferenceTrainer
 
 RECIPES = {"rejected_response": response_recipes, "rejected_image": image_recipes, "weight": weight_recipes}
 
@@ -86,7 +87,8 @@ def make_reference(context: StageContext) -> None:
     pairs = fitting(read_stage_pairs(context.needs["pairs"]), inputs, context)
     cells = [cell for cell in Cell if cell.key in context.params["cells"]]
     context.expect(len(pairs))
-    reference = compute_reference(Scorer(backbone, inputs), pairs, cells, advance=context.advance)
+    scorer = Scorer(backbone, inputs, precision=context.params["precision"])
+    reference = compute_reference(scorer, pairs, cells, advance=context.advance)
     reference.save(context.folder / "reference.safetensors")
 
 
@@ -145,7 +147,7 @@ def train(context: StageContext) -> None:
     backbone.save(context.folder / "model")
     write_json(
         context.folder / "model.json",
-        {**describe_model(backbone, context.folder / "model"), "tokens": trainer.scorer.tokens},
+        {**describe_model(backbone, context.folder / "model"), "tokens": trainer.state.num_input_tokens_seen},
     )
     if params.get("search"):
         write_json(context.folder / "validation.json", validate(backbone, inputs, context))

@@ -1,6 +1,6 @@
 """The metric names that users of preference trainers expect."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -67,6 +67,3 @@ class RunningMeans:
         self._sums.clear()
         self._counts.clear()
         return means
-
-
-Advance = Callable[[int], None]

@@ -1,8 +1,13 @@
 """How a run trains."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["fp32", "bf16"]
+Advance = Callable[[int], None]
+"""Called with the amount of work just done, for progress."""
 
 
 class TrainingSettings(BaseModel):
@@ -10,7 +15,7 @@ class TrainingSettings(BaseModel):
 
     Attributes:
         steps: optimizer steps.
-        images_per_step: how many groups (an image with its pairs) one step sees.
+        images_per_step: how many groups (an image with its pairs) one forward pass sees.
         pairs_per_image: the most pairs of one image in one group.
         learning_rate: the peak of the cosine schedule.
         tower_factor: multiplies the learning rate of the vision tower.
@@ -19,7 +24,7 @@ class TrainingSettings(BaseModel):
         max_grad_norm: gradients are clipped to this norm.
         freeze: parts that stay as they are: tower, projector, language_model.
         accumulate: how many forward passes share one optimizer step.
-        precision: fp32, or bf16 autocast.
+        precision: of the forward passes, the reference's included: fp32, or bf16 autocast.
         log_every: steps between lines of the training log.
         checkpoint_every: steps between checkpoints that a killed run goes on from, rounded up to a multiple
             of `log_every`: means that are not logged yet would be lost with the process.
@@ -37,7 +42,7 @@ class TrainingSettings(BaseModel):
     max_grad_norm: float = Field(1.0, gt=0)
     freeze: tuple[str, ...] = ()
     accumulate: int = Field(1, ge=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     log_every: int = Field(10, ge=1)
     checkpoint_every: int = Field(50, ge=1)
 

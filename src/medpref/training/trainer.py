@@ -1,6 +1,5 @@
 """The trainer: it asks the objective for its cells, the scorer for their log-probs, and steps."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer
 
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError, RunError
@@ -19,9 +18,10 @@ from medpref.pairs.store import group_by_image
 from medpref.scoring.cells import missing_part
 from medpref.scoring.inputs import InputCache
 from medpref.scoring.scorer import Scorer
-from medpref.training.metrics import Advance, RunningMeans, batch_metrics
+from medpref.training.arguments import step_progress, training_arguments
+from medpref.training.metrics import RunningMeans, batch_metrics
 from medpref.training.reference import ReferenceLogps
-from medpref.training.settings import TrainingSettings
+from medpref.training.settings import Advance, TrainingSettings
 
 
 class PairGroups(Dataset[tuple[Pair, ...]]):
@@ -78,7 +78,7 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         if objective.needs_reference and reference is None:
             raise InputError(f"objective {objective.name} needs reference log-probs")
         self.backbone = backbone
-        self.scorer = Scorer(backbone, inputs)
+        self.scorer = Scorer(backbone, inputs, precision=settings.precision)
         self.objective = objective
         self.objective_settings = objective_settings
         self.reference = reference
@@ -124,15 +124,21 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
     def batch_scores(self, pairs: Sequence[Pair]) -> Scores:
         """Score the objective's cells under the policy and look up the reference."""
         cells = self.objective.cells
+        before = self.scorer.tokens
         scored = self.scorer.score(pairs, cells)
+        # The trainer's state is kept in checkpoints, so the count survives a kill.
+        self.state.num_input_tokens_seen += self.scorer.tokens - before
         logps = {cell: score.logps for cell, score in scored.items()}
         lengths = {cell: score.lengths for cell, score in scored.items()}
-        reference = self.reference.look_up(pairs, cells) if self.reference else {}
-        # check_pairs has made sure that a weight is there where the objective reads it.
-        weights = (
-            torch.tensor([pair.weight or 0.0 for pair in pairs]) if self.objective.needs_weight else None
-        )
+        device = self.backbone.device
+        found = self.reference.look_up(pairs, cells) if self.reference else {}
+        reference = {cell: values.to(device) for cell, values in found.items()}
+        weights = self._weights(pairs) if self.objective.needs_weight else None
         return Scores(logps, reference, lengths, weights)
+
+    def _weights(self, pairs: Sequence[Pair]) -> Tensor:
+        # check_pairs has made sure that every pair has one.
+        return torch.tensor([pair.weight or 0.0 for pair in pairs], device=self.backbone.device)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW, the vision tower with its own learning rate."""
@@ -153,25 +159,8 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
     def write_log(self, path: Path) -> None:
         """Write one line for each logged step, without the timings, which differ from run to run."""
         rows = [row for row in self.state.log_history if "loss" in row]
-        write_jsonl(path, [{key: value for key, value in row.items() if key != "epoch"} for row in rows])
-
-
-class _Progress(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Count the steps that an earlier, killed run has done."""
-        self._advance(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Count a step."""
-        self._advance(1)
-
-
-def step_progress(advance: Advance) -> list[TrainerCallback]:
-    """Return callbacks that call `advance` with the number of optimizer steps done."""
-    return [_Progress(advance)]
+        # Sorted, as a checkpoint sorts them: a resumed run writes the same bytes.
+        write_jsonl(path, [{key: row[key] for key in sorted(row) if key != "epoch"} for row in rows])
 
 
 def check_pairs(pairs: Sequence[Pair], objective: Objective) -> None:
@@ -202,50 +191,3 @@ def parameter_groups(model: nn.Module, settings: TrainingSettings) -> list[dict[
             groups["vision_tower" in name].append(parameter)
     rates = {False: settings.learning_rate, True: settings.learning_rate * settings.tower_factor}
     return [{"params": members, "lr": rates[tower]} for tower, members in groups.items() if members]
-
-
-def training_arguments(settings: TrainingSettings, seed: int, folder: Path) -> TrainingArguments:
-    """Translate our settings into transformers'."""
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=settings.steps,
-        per_device_train_batch_size=settings.images_per_step,
-        gradient_accumulation_steps=settings.accumulate,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(settings.warmup_share * settings.steps),
-        max_grad_norm=settings.max_grad_norm,
-        logging_strategy="steps",
-        logging_steps=settings.log_every,
-        save_strategy="steps",
-        save_steps=settings.save_steps,
-        save_total_limit=1,
-        bf16=settings.precision == "bf16",
-        seed=seed,
-        data_seed=seed,
-        remove_unused_columns=False,
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=False,
-        log_level="error",
-    )
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint in `folder` that was written to its end, or None.
-
-    A checkpoint is whole once the trainer's state, the last file of it, can be read.
-    """
-    found = sorted(
-        folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True
-    )
-    return next((path for path in found if _is_whole(path)), None)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return False
-    return True

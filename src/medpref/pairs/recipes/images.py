@@ -7,10 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medpref.errors import InputError
-from medpref.files import content_hash, disk_errors
+from medpref.files import content_hash
+from medpref.pairs.images import open_image, open_mask, save_png
 from medpref.pairs.pair import ImageRole, Pair
 from medpref.pairs.recipes.base import Recipe, generator, note_recipe
 from medpref.registry import Registry
@@ -38,6 +39,12 @@ class CropSettings(ImageSettings):
 
     least: float = Field(0.01, gt=0, le=1)
     most: float = Field(0.2, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "CropSettings":
+        if self.least > self.most:
+            raise ValueError(f"least ({self.least:g}) must not be above most ({self.most:g})")
+        return self
 
 
 class NoiseSettings(ImageSettings):
@@ -131,23 +138,37 @@ def _corrupt_pair(
     clean = pair.images.get(ImageRole.CLEAN, ())
     if not clean:
         raise InputError(f"the recipe {name} needs an image", where=f"pair {pair.id}")
+    drawn_for = pair.id if settings.per == "pair" else ""
     rejected = []
     for path in clean:
-        drawn_for = pair.id if settings.per == "pair" else str(path)
-        # Named by content, not by place, so that a moved data set draws the same corruptions.
-        names = (name, path.name, pair.id if settings.per == "pair" else "")
-        target = folder / "images" / f"{path.stem}-{name}-{content_hash(drawn_for)[:8]}.png"
+        mark = content_hash(str(path), str(pair.region), drawn_for, seed, settings.model_dump())
+        target = folder / "images" / f"{path.stem}-{name}-{mark}.png"
         if not target.exists():
-            region = pair.region
-            mask = np.asarray(Image.open(region).convert("1")) if region else None
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB"))
-            with disk_errors(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                result = corrupt(pixels, mask, settings, generator(seed, *names))
-                Image.fromarray(result).save(target, compress_level=1)
+            pixels = np.asarray(open_image(path))
+            mask = _mask(pair, pixels)
+            # Drawn by the file's name, not its place: a moved data set draws the same corruptions.
+            rng = generator(seed, name, path.name, drawn_for)
+            save_png(target, Image.fromarray(corrupt(pixels, mask, settings, rng)))
         rejected.append(target)
     return note_recipe(pair.with_images(ImageRole.REJECTED, tuple(rejected)), name, seed)
+
+
+def _mask(pair: Pair, pixels: Pixels) -> Mask | None:
+    """Return the mask of the pair's region of interest.
+
+    Raises:
+        InputError: it has another size than the image.
+    """
+    if pair.region is None:
+        return None
+    mask = open_mask(pair.region)
+    if mask.shape != pixels.shape[:2]:
+        raise InputError(
+            f"the region of interest is {mask.shape[1]} × {mask.shape[0]} pixels, "
+            f"the image {pixels.shape[1]} × {pixels.shape[0]}",
+            where=f"pair {pair.id}",
+        )
+    return mask
 
 
 _recipe("crop", "a random crop that keeps 1–20 % of the area, resized back (mDPO)", CropSettings, crop)

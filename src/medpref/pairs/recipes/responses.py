@@ -28,7 +28,8 @@ def other_answer(pairs: Sequence[Pair], _: NoSettings, seed: int, folder: Path) 
         known.sort()
     made = []
     for pair in pairs:
-        wrong = [text for text in answers[pair.kind] if text != pair.responses[ResponseRole.CHOSEN]]
+        right = spoken(pair.responses[ResponseRole.CHOSEN])
+        wrong = [text for text in answers[pair.kind] if spoken(text) != right]
         if not wrong:
             raise InputError(
                 f"the data has only one answer to questions of kind {pair.kind!r}",
@@ -38,6 +39,11 @@ def other_answer(pairs: Sequence[Pair], _: NoSettings, seed: int, folder: Path) 
         text = wrong[int(generator(seed, "other-answer", pair.id).integers(len(wrong)))]
         made.append(note_recipe(pair.with_response(ResponseRole.REJECTED, text), "other-answer", seed))
     return made
+
+
+def spoken(text: str) -> str:
+    """Return a text as it sounds: without case, blanks around it, and a full stop."""
+    return text.strip().rstrip(".").casefold()
 
 
 response_recipes.add(

@@ -42,8 +42,9 @@ def standardise(scores: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pair
 
     Equal scores all become 1.
     """
-    spread = float(scores.std())
-    centred = (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
+    # Equal scores have a deviation of rounding errors, not of zero.
+    differ = bool(np.ptp(scores) > 0)
+    centred = (scores - scores.mean()) / scores.std() if differ else np.zeros_like(scores)
     weights: Float[np.ndarray, " pairs"] = np.clip(1 + np.sqrt(0.1) * centred, 0.75, 1.25)
     return weights
 

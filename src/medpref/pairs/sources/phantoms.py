@@ -7,7 +7,7 @@ from PIL import Image
 from pydantic import Field
 
 from medpref.evaluation.sample import Sample
-from medpref.files import disk_errors
+from medpref.pairs.images import save_png
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, Provenance, ResponseRole
 from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
 from medpref.phantoms import DEFAULT_CONTRAST, Phantom, generate, vocabulary
@@ -74,12 +74,10 @@ def load(settings: PhantomSettings, folder: Path, fatal: bool, advance: Advance)
 def write_images(made: Phantom, folder: Path, name: str) -> tuple[Path, Path | None]:
     """Write a phantom's image, and its lesion mask where there is a lesion."""
     image, mask = folder / f"{name}.png", folder / f"{name}-mask.png"
-    with disk_errors(image):
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(made.image).save(image, compress_level=1)
-        if not made.mask.any():
-            return image, None
-        Image.fromarray(made.mask.astype(np.uint8) * 255).convert("1").save(mask)
+    save_png(image, Image.fromarray(made.image))
+    if not made.mask.any():
+        return image, None
+    save_png(mask, Image.fromarray(made.mask.astype(np.uint8) * 255).convert("1"))
     return image, mask
 
 

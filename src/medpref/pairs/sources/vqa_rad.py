@@ -13,11 +13,12 @@ from typing import Any
 from medpref.errors import InputError
 from medpref.evaluation.sample import Sample
 from medpref.files import UserPath, content_hash, file_hash, read_jsonl
-from medpref.pairs.check import faults, image_fault
+from medpref.pairs.check import faults
 from medpref.pairs.formats import with_placeholders
+from medpref.pairs.images import image_fault
 from medpref.pairs.pair import ImageRole, Pair, Provenance, ResponseRole
 from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
-from medpref.pairs.store import PairFile, Quarantined, read_pairs
+from medpref.pairs.store import PairFile, Quarantined, decode_lines, read_pairs
 
 QUESTIONS = "qa.jsonl"
 PAIRS = "preference_mmedpo.jsonl"
@@ -38,8 +39,8 @@ def load(settings: VqaRadSettings, folder: Path, fatal: bool, advance: Advance) 
     images = settings.folder / "images"
     rows = {split: [row for row in questions if row["split"] == split] for split in ("train", "test")}
     train, refused = _supervised(rows["train"], images, fatal)
-    samples, unasked = _samples(rows["test"], images)
-    known, _ = _samples(rows["train"], images)
+    samples, unasked = _samples(rows["test"], images, fatal)
+    known, _ = _samples(rows["train"], images, fatal)
     published = read_pairs(settings.folder / PAIRS, images=images, fatal=fatal)
     kinds = _kinds_of_pairs(settings, questions)
     pool = [replace(pair, kind=kinds.get(pair.id), provenance=PUBLISHED) for pair in published.pairs]
@@ -95,11 +96,15 @@ def _supervised(
     return pairs, refused
 
 
-def _samples(rows: Iterable[dict[str, Any]], images: Path) -> tuple[list[Sample], list[Quarantined]]:
+def _samples(
+    rows: Iterable[dict[str, Any]], images: Path, fatal: bool
+) -> tuple[list[Sample], list[Quarantined]]:
     samples, refused = [], []
     for row in rows:
         image = images / row["image"]
         fault = image_fault(image)
+        if fault and fatal:
+            raise InputError(fault, where=f"{QUESTIONS}, line {row['line']}, qid {row['qid']}: {image.name}")
         if fault:
             refused.append(
                 Quarantined(row["line"], str(row["qid"]), f"{fault}: {image.name}", row["question"])
@@ -123,21 +128,25 @@ def _kinds(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(kind.lower() for kind in row["question_type"]) or ("other",)
 
 
+def _published_rows(settings: VqaRadSettings) -> list[dict[str, Any]]:
+    """Return the rows of the pair file that can be decoded; `read_pairs` puts the others aside."""
+    lines = (settings.folder / PAIRS).read_text(encoding="utf-8").split("\n")
+    rows = (row for _, row, fault in decode_lines(lines) if fault is None)
+    return [row for row in rows if isinstance(row, dict)]
+
+
 def _kinds_of_pairs(settings: VqaRadSettings, questions: Iterable[dict[str, Any]]) -> dict[str, str]:
     """Map a published pair's id to its question's kind: the pairs carry only the question's id."""
     by_question = {row["qid"]: _kinds(row)[0] for row in questions}
-    rows = (row for _, row in read_jsonl(settings.folder / PAIRS))
-    return {str(row["id"]): by_question[row["qid"]] for row in rows if row.get("qid") in by_question}
+    rows = (row for row in _published_rows(settings) if row.get("qid") in by_question)
+    return {str(row.get("id", row["qid"])): by_question[row["qid"]] for row in rows}
 
 
 def texts(settings: VqaRadSettings) -> list[str]:
     """Return the train split's questions, answers and rejected responses."""
     rows = [row for row in _questions(settings) if row["split"] == "train"]
-    published = [row for _, row in read_jsonl(settings.folder / PAIRS)]
-    return [
-        *(str(row[key]) for row in rows for key in ("question", "answer")),
-        *(r["rejected"] for r in published),
-    ]
+    rejected = (str(row["rejected"]) for row in _published_rows(settings) if "rejected" in row)
+    return [*(str(row[key]) for row in rows for key in ("question", "answer")), *rejected]
 
 
 def digest(settings: VqaRadSettings) -> str:
