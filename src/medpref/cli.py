@@ -45,6 +45,10 @@ def run(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Where to write; runs/STUDY by default.")
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep trained starts here, for studies that begin alike."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,17 +59,20 @@ def run(
     """Run a study to its report. Started again, it redoes only what is not finished."""
     from medpref.report import print_table, write_report
     from medpref.study.load import find_study, load_study
-    from medpref.study.run import run_study
+    from medpref.study.run import put_aside, run_study
 
     spec = load_study(find_study(study), _overrides(settings or []))
     target = folder or spec.folder or Path("runs") / spec.study
     try:
-        results = run_study(spec, target, err)
+        results = run_study(spec, target, err, cache)
     except KeyboardInterrupt:
         remedy = "Finished work is kept: the same command goes on from here."
         raise RunError("interrupted", remedy=remedy) from None
     page = write_report(target)
     print_table(results, out)
+    aside = put_aside(target)
+    if aside:
+        err.print(aside, markup=False, highlight=False)
     out.print(f"\nResults: {target / 'results.json'}\nReport:  {page}", highlight=False)
 
 

@@ -20,8 +20,9 @@ from medpref.errors import InputError, RunError
 from medpref.evaluation.log import read_logs
 from medpref.evaluation.results import build_results
 from medpref.evaluation.tasks import tasks
-from medpref.files import disk_errors, read_json, write_json
+from medpref.files import disk_errors, read_json, read_jsonl, write_json
 from medpref.progress import Progress
+from medpref.study.cache import fetch_starts, keep_starts
 from medpref.study.graph import build_graph
 from medpref.study.schedule import run_stages
 from medpref.study.spec import StudySpec
@@ -30,7 +31,7 @@ from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
 LOGS = ("*.eval.jsonl", "search.json", "training.jsonl")
 
 
-def run_study(study: StudySpec, folder: Path, console: Console) -> dict[str, Any]:
+def run_study(study: StudySpec, folder: Path, console: Console, cache: Path | None = None) -> dict[str, Any]:
     """Run what is not done yet of a study, and write ``results.json``.
 
     Started again after being killed at any moment, it redoes only unfinished stages and ends with the same
@@ -40,6 +41,7 @@ def run_study(study: StudySpec, folder: Path, console: Console) -> dict[str, Any
         study: the study.
         folder: where everything goes.
         console: for progress.
+        cache: a folder that keeps trained starts for other runs; none by default.
 
     Returns:
         The content of ``results.json``.
@@ -60,20 +62,24 @@ def run_study(study: StudySpec, folder: Path, console: Console) -> dict[str, Any
             remedy="Wait for it, or name another folder with --out.",
         ) from None
     try:
-        return _run(study, folder, console)
+        return _run(study, folder, console, cache.absolute() if cache else None)
     finally:
         lock.release()
 
 
-def _run(study: StudySpec, folder: Path, console: Console) -> dict[str, Any]:
+def _run(study: StudySpec, folder: Path, console: Console, cache: Path | None) -> dict[str, Any]:
     started = datetime.now(UTC)
     clock = time.monotonic()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     stages = build_graph(study, threads=min(cores, 2))
     keys = stage_keys(stages)
     _check_folder(folder, study)
+    if cache:
+        fetch_starts(cache, folder, keys)
     with Progress(console) as progress:
         run_stages(stages, keys, folder, study.workers or min(cores, 2), progress)
+    if cache:
+        keep_starts(cache, folder, keys)
     collect_logs(folder, stages)
     results = summarise(folder, study)
     write_json(folder / "results.json", results)
@@ -105,7 +111,7 @@ def collect_logs(folder: Path, stages: dict[str, Stage]) -> None:
     shutil.rmtree(new, ignore_errors=True)
     with disk_errors(new):
         new.mkdir()
-        shutil.copyfile(stage_folder(folder, "data") / "data.json", new / "data.json")
+        write_json(new / "data.json", data_facts(folder, stages))
         for name in stages:
             if not name.startswith("eval/"):
                 continue
@@ -116,6 +122,28 @@ def collect_logs(folder: Path, stages: dict[str, Stage]) -> None:
                     shutil.copyfile(log, place / log.name)
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
+
+
+def data_facts(folder: Path, stages: dict[str, Stage]) -> dict[str, Any]:
+    """Return what the data stage told of the data, with the pairs that were too long for a backbone added."""
+    facts: dict[str, Any] = read_json(stage_folder(folder, "data") / "data.json")
+    for name in stages:
+        skipped = stage_folder(folder, name) / "too-long.jsonl"
+        # A reference pass skips the same pairs as the training that it is for.
+        if skipped.is_file() and not name.startswith("reference/"):
+            count = sum(1 for _ in read_jsonl(skipped))
+            if count:
+                facts["quarantined"][f"{name}: too long for the backbone"] = count
+    return facts
+
+
+def put_aside(folder: Path) -> str | None:
+    """Return a line that counts the rows a run did not use and says where they are named, or None."""
+    reasons: dict[str, int] = read_json(folder / "logs" / "data.json")["quarantined"]
+    if not reasons:
+        return None
+    listed = ", ".join(f"{count} × {reason}" for reason, count in reasons.items())
+    return f"{sum(reasons.values())} rows were put aside ({listed}); see quarantine.jsonl and too-long.jsonl."
 
 
 def headline(study: StudySpec) -> list[tuple[str, str, str]]:
