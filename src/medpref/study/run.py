@@ -71,13 +71,16 @@ def _run(study: StudySpec, folder: Path, console: Console, cache: Path | None) -
     started = datetime.now(UTC)
     clock = time.monotonic()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    stages = build_graph(study, threads=min(cores, 2))
+    workers = study.workers or min(cores, 2)
+    # Starts that run side by side share the cores: more threads than cores wait for each other.
+    beside = min(workers, len(study.backbones) * len(study.seeds))
+    stages = build_graph(study, threads=max(1, min(cores, 2) // beside))
     keys = stage_keys(stages)
     _check_folder(folder, study)
     if cache:
         fetch_starts(cache, folder, keys)
     with Progress(console) as progress:
-        run_stages(stages, keys, folder, study.workers or min(cores, 2), progress)
+        run_stages(stages, keys, folder, workers, progress)
     if cache:
         keep_starts(cache, folder, keys)
     collect_logs(folder, stages)
