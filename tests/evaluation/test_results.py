@@ -166,7 +166,7 @@ def test_image_reliance_by_hand() -> None:
     row = find(rows, metric="accuracy", slice="all")
     assert (row["difference"], row["n"]) == (0.5, 4)
     assert find(rows, metric="accuracy", slice="visual")["difference"] == 0.5
-    assert {row["slice"] for row in rows} == {"all", "visual"}
+    assert {row["slice"] for row in rows} == {"all", "visual", "closed"}
     assert "p_value" not in row
 
 

@@ -92,8 +92,8 @@ def build_results(
           have, ci_low, ci_high, p_value (sign flips over clusters), p_holm (corrected over the methods that
           are compared with this control by this figure). Runs are paired by seed; the only run of a method
           is paired with every run of the other.
-        - ``image_reliance``: difference (image less blank image), ci_low, ci_high, n, for the slices "all"
-          and the named ones.
+        - ``image_reliance``: difference (image less blank image), ci_low, ci_high, n, for the slices "all",
+          the named ones, and those of the headline.
 
     Raises:
         InputError: two logs of one run, two versions or splits of a task, a sample twice in a log or in
@@ -107,7 +107,8 @@ def build_results(
         found["rows"] += task.rows()
         specs = sorted({_Spec(h[1], h[2]) for h in headline if h[0] == name} & set(task.specs))
         found["comparisons"] += _with_holm(list(task.comparisons(specs, controls)))
-        found["image_reliance"] += task.image_reliance(["all", *slices])
+        asked = (h[2] for h in headline if h[0] == name)
+        found["image_reliance"] += task.image_reliance(dict.fromkeys(["all", *slices, *asked]))
     return {"version": RESULTS_VERSION, "study": study} | {k: _tidy(rows) for k, rows in found.items()}
 
 
