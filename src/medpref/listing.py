@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medpref.backbones import backbones
 from medpref.errors import InputError
 from medpref.evaluation.tasks import tasks
 from medpref.objectives import objectives
 from medpref.pairs.recipes import image_recipes, response_recipes, weight_recipes
 from medpref.pairs.sources import sources
 from medpref.pairs.store import read_pairs
+from medpref.starts import backbones
 from medpref.study.load import bundled_studies, load_study
 
 Rows = list[tuple[str, str]]

@@ -8,7 +8,7 @@ import torch
 
 from medpref.backbones import warmup
 from medpref.backbones.tiny import sincos_2d, whiten_patches
-from medpref.backbones.warmup import WarmupSettings, patch_maps, warm_up
+from medpref.starts.warmup import WarmupSettings, patch_maps, warm_up
 
 if TYPE_CHECKING:
     from medpref.backbones.llava import LlavaBackbone

@@ -1,18 +1,14 @@
 """The small interface that the rest of medpref sees of a vision-language model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from PIL import Image
-from pydantic import BaseModel
 from torch import Tensor, nn
-
-from medpref.registry import Registry
 
 
 class Rows(NamedTuple):
@@ -103,40 +99,3 @@ class Backbone(ABC):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.model.parameters()).device
-
-
-@dataclass(frozen=True, slots=True)
-class StartContext:
-    """What a family may use to make the backbone that a study starts from.
-
-    Attributes:
-        texts: returns the training texts that a tokenizer may learn from.
-        seed: of random weights and orders.
-        folder: for checkpoints of whatever is trained.
-        advance: call with the amount of work done.
-        expect: call with the whole amount of work, once it is known.
-    """
-
-    texts: Callable[[], Iterable[str]]
-    seed: int
-    folder: Path
-    advance: Callable[[int], None]
-    expect: Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class BackboneFamily:
-    """How backbones of one family come into being.
-
-    Attributes:
-        summary: one line for listings.
-        settings: the family's settings in a study.
-        start: ``start(settings, context)`` makes or loads the backbone.
-    """
-
-    summary: str
-    settings: type[BaseModel]
-    start: Callable[[Any, StartContext], Backbone]
-
-
-backbones: Registry[BackboneFamily] = Registry("backbone family")

@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LlavaForConditionalGeneration, LlavaImageProcessorPil, PreTrainedTokenizerFast
 
-from medpref.backbones.base import Backbone, BackboneFamily, Rows, StartContext, backbones
+from medpref.backbones.base import Backbone, Rows
 from medpref.backbones.templates import Template, templates
 from medpref.errors import InputError, did_you_mean
-from medpref.files import UserPath, disk_errors, write_json
+from medpref.files import disk_errors, write_json
 from medpref.pairs.pair import IMAGE_PLACEHOLDER
 
 SIDECAR = "medpref.json"
@@ -235,30 +234,3 @@ def _image_tokens(config: Any) -> int:
     patches = (config.vision_config.image_size // config.vision_config.patch_size) ** 2
     keeps_cls: bool = config.vision_feature_select_strategy != "default"
     return int(patches) + keeps_cls
-
-
-class LlavaSettings(BaseModel):
-    """A LLaVA model in a folder.
-
-    Attributes:
-        path: a folder in the Hugging Face layout, with tokenizer and image processor.
-        template: the chat template; a folder that medpref wrote knows its own.
-        max_length: how many tokens of prompt (images included) and response fit.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: UserPath
-    template: str | None = None
-    max_length: int | None = Field(None, ge=1)
-
-
-def start_llava(settings: LlavaSettings, context: StartContext) -> LlavaBackbone:
-    """Load the folder that the settings name."""
-    return LlavaBackbone.load(settings.path, template=settings.template, max_length=settings.max_length)
-
-
-backbones.add(
-    "llava",
-    BackboneFamily("a Hugging Face LLaVA folder (LlavaForConditionalGeneration)", LlavaSettings, start_llava),
-)

@@ -8,9 +8,9 @@ import torch
 
 from medpref.backbones.base import Backbone
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record
-from medpref.evaluation.sample import Sample
 from medpref.evaluation.tasks.base import Task
 from medpref.files import disk_errors, relative_to
+from medpref.pairs.sample import Sample
 from medpref.scoring.inputs import InputCache
 
 Advance = Callable[[int], None]

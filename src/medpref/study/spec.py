@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medpref.backbones.base import backbones
 from medpref.errors import InputError, did_you_mean
 from medpref.evaluation.tasks import tasks
 from medpref.objectives import objectives
 from medpref.pairs.recipes import Recipe, image_recipes, response_recipes, weight_recipes
 from medpref.pairs.sources import sources
+from medpref.starts import backbones
 from medpref.study.explain import check_settings
 from medpref.training.settings import TrainingSettings
 

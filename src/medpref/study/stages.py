@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medpref.backbones import load_backbone
-from medpref.backbones.base import Backbone, StartContext, backbones
+from medpref.backbones.base import Backbone
 from medpref.errors import InputError
 from medpref.evaluation.baselines import BASELINES, Answered
 from medpref.evaluation.log import LogHeader, mean_score
@@ -21,6 +21,7 @@ from medpref.pairs.store import read_pairs, write_pairs
 from medpref.scoring.cells import Cell
 from medpref.scoring.inputs import InputCache
 from medpref.scoring.scorer import Scorer
+from medpref.starts import StartContext, backbones
 from medpref.study.stage import StageContext, stage_functions
 from medpref.training.arguments import last_checkpoint
 from medpref.training.reference import ReferenceLogps, compute_reference

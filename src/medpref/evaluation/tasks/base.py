@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from medpref.evaluation.sample import Sample
+from medpref.pairs.sample import Sample
 from medpref.registry import Registry
 
 

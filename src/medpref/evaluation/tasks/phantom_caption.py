@@ -1,8 +1,8 @@
 """Phantom captions: one sentence that states every fact."""
 
-from medpref.evaluation.sample import Sample
 from medpref.evaluation.scores.open import score_open
 from medpref.evaluation.tasks.base import Scored, Task, tasks
+from medpref.pairs.sample import Sample
 
 
 def score(sample: Sample, answer: str) -> Scored:

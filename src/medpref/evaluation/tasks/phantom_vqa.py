@@ -1,8 +1,8 @@
 """Phantom VQA: nine kinds of questions with exact answers; six can only be read off the lesion."""
 
-from medpref.evaluation.sample import Sample
 from medpref.evaluation.scores.closed import score_closed
 from medpref.evaluation.tasks.base import Scored, Task, tasks
+from medpref.pairs.sample import Sample
 from medpref.phantoms import VISUAL_KINDS
 
 

@@ -1,10 +1,10 @@
 """Closed and open questions with one reference answer: VQA-RAD, and any user's own file."""
 
-from medpref.evaluation.sample import Sample
 from medpref.evaluation.scores.closed import score_closed
 from medpref.evaluation.scores.legacy import legacy_closed, legacy_open_recall
 from medpref.evaluation.scores.open import score_open
 from medpref.evaluation.tasks.base import Scored, Task, tasks
+from medpref.pairs.sample import Sample
 
 
 def score(sample: Sample, answer: str) -> Scored:

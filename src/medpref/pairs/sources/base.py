@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from medpref.evaluation.sample import Sample, read_samples, write_samples
 from medpref.files import read_json, write_json, write_jsonl
 from medpref.pairs.pair import ImageRole, Pair
+from medpref.pairs.sample import Sample, read_samples, write_samples
 from medpref.pairs.store import PairFile, read_pairs, write_pairs
 from medpref.registry import Registry
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from medpref.evaluation.sample import Sample
 from medpref.files import UserPath, file_hash
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
+from medpref.pairs.sample import Sample
 from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
 from medpref.pairs.store import PairFile, read_pairs
 

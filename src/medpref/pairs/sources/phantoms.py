@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from medpref.evaluation.sample import Sample
 from medpref.pairs.images import save_png
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, Provenance, ResponseRole
+from medpref.pairs.sample import Sample
 from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
 from medpref.phantoms import DEFAULT_CONTRAST, Phantom, generate, vocabulary
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from medpref.errors import InputError
-from medpref.evaluation.sample import Sample
 from medpref.files import UserPath, content_hash, file_hash, read_jsonl
 from medpref.pairs.check import faults
 from medpref.pairs.formats import with_placeholders
 from medpref.pairs.images import image_fault
 from medpref.pairs.pair import ImageRole, Pair, Provenance, ResponseRole
+from medpref.pairs.sample import Sample
 from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
 from medpref.pairs.store import PairFile, Quarantined, decode_lines, read_pairs
 

@@ -9,11 +9,11 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from medpref.backbones.base import BackboneFamily, StartContext, backbones
 from medpref.backbones.llava import LlavaBackbone
 from medpref.backbones.tiny import TinyLlavaSettings, build_tiny_llava, text_families, whiten_patches
-from medpref.backbones.warmup import WarmupSettings, warm_up
 from medpref.phantoms import DEFAULT_CONTRAST, Phantom, generate
+from medpref.starts.base import BackboneFamily, StartContext, backbones
+from medpref.starts.warmup import WarmupSettings, warm_up
 
 # Warm-up phantoms come from a stream that no split of the data draws from.
 WARMUP_STREAM = 99_000
