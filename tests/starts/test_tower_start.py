@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from medpref.backbones import warmup
 from medpref.backbones.tiny import sincos_2d, whiten_patches
+from medpref.starts import warmup
 from medpref.starts.warmup import WarmupSettings, patch_maps, warm_up
 
 if TYPE_CHECKING:
