@@ -74,7 +74,7 @@ def trl_loss(
 
 
 def our_losses(
-    name: str, policy: "LlavaBackbone", reference: "LlavaBackbone", pairs: list[Pair]
+    name: str, policy: "LlavaBackbone", reference: "LlavaBackbone", pairs: list[Pair], **settings: float
 ) -> torch.Tensor:
     before = compute_reference(Scorer(reference), pairs, CELLS).look_up(pairs, CELLS)
     scored = Scorer(policy).score(pairs, CELLS)
@@ -83,7 +83,7 @@ def our_losses(
         before,
         {cell: score.lengths for cell, score in scored.items()},
     )
-    return objectives[name].loss(scores)
+    return objectives[name].loss(scores, **settings)
 
 
 def gradients(backbone: "LlavaBackbone", loss: torch.Tensor) -> torch.Tensor:
@@ -103,6 +103,29 @@ def test_dpo_is_trls_sigmoid_loss(
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     ours, theirs = gradients(policy, ours), gradients(policy, theirs)
     assert (ours - theirs).norm() < 1e-5 * theirs.norm()
+
+
+SMOOTH = {"label_smoothing": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "settings"),
+    [("ipo", "ipo", {}), ("hinge", "hinge", {}), ("robust", "robust", SMOOTH), ("apo_zero", "apo_zero", {})],
+)
+def test_variants_are_trls(
+    models: tuple["LlavaBackbone", "LlavaBackbone"],
+    pairs: list[Pair],
+    tmp_path: Path,
+    ours: str,
+    theirs: str,
+    settings: dict[str, float],
+) -> None:
+    policy, _ = models
+    expected = trl_loss(*models, pairs, tmp_path, loss_type=[theirs], **settings)
+    found = our_losses(ours, *models, pairs, **settings).mean()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    found, expected = gradients(policy, found), gradients(policy, expected)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
 def test_irpo_on_one_pair_is_trls_sigmoid_and_sft(

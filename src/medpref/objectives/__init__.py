@@ -2,6 +2,7 @@
 
 from medpref.objectives import preference as preference
 from medpref.objectives import supervised as supervised
+from medpref.objectives import variants as variants
 from medpref.objectives.base import Objective, Scores, objectives
 
 __all__ = ["Objective", "Scores", "objectives"]
