@@ -18,14 +18,9 @@ UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 def image_fault(path: Path) -> str | None:
     """Return why an image file cannot be used, or None. Decodes it whole: a cut file has a sound header."""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return f"the image has over {MAX_PIXELS:,} pixels"
-            image.load()
-    except FileNotFoundError:
-        return "the image is missing"
-    except UNREADABLE as error:
-        return f"the image cannot be read ({type(error).__name__})"
+        open_image(path)
+    except InputError as error:
+        return error.what
     return None
 
 
@@ -37,14 +32,19 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         InputError: the file is missing, too large, or no image.
     """
-    fault = image_fault(path)
-    if fault:
-        raise InputError(fault, where=str(path))
-    with Image.open(path) as image:
-        if image.mode.startswith("I"):
-            deep = np.asarray(image, dtype=np.float64)
-            return Image.fromarray(np.rint(np.clip(deep / 257, 0, 255)).astype(np.uint8))
-        return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f"the image has over {MAX_PIXELS:,} pixels", where=str(path))
+            image.load()
+            if image.mode.startswith("I"):
+                deep = np.asarray(image, dtype=np.float64)
+                return Image.fromarray(np.rint(np.clip(deep / 257, 0, 255)).astype(np.uint8))
+            return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    except FileNotFoundError:
+        raise InputError("the image is missing", where=str(path)) from None
+    except UNREADABLE as error:
+        raise InputError(f"the image cannot be read ({type(error).__name__})", where=str(path)) from None
 
 
 def open_mask(path: Path) -> Bool[np.ndarray, "h w"]:

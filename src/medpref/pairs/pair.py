@@ -48,7 +48,6 @@ class Pair:
         responses: texts by role.
         weight: clinical relevance of the pair, or None where nobody gave one.
         kind: the question kind, such as ``"presence"``.
-        group: what pairs on one image share; the clean image files where it is not given.
         region: a mask file of the region of interest, where one is known.
         provenance: where the pair comes from.
     """
