@@ -37,7 +37,7 @@ def test_golden_tokens(family: str, make_backbone) -> None:
 
 def test_an_image_takes_as_many_tokens_as_the_tower_gives(backbone: "LlavaBackbone") -> None:
     pixels = backbone.pixel_values(Image.new("RGB", (32, 32)))
-    features = backbone.image_features(pixels[None])
+    features = backbone.project(backbone.encode_images(pixels[None]))
     assert features.shape == (1, backbone.image_tokens, 32)
     assert backbone.prompt_ids("<image>").count(backbone.image_token) == backbone.image_tokens == 16
 

@@ -29,14 +29,20 @@ def greedy(backbone: "LlavaBackbone", prompt: str, pixels: Tensor, images: tuple
     """Take the likeliest token again and again, through what the scorer calls."""
     ids = backbone.prompt_ids(prompt)
     made: list[int] = []
-    features = backbone.image_features(pixels)
+    features = backbone.project(backbone.encode_images(pixels))
     while len(made) < TOKENS and backbone.tokenizer.eos_token_id not in made:
         row = torch.tensor([ids + made])
         length = row.shape[1]
         rows = Rows(
             row, torch.arange(length)[None], torch.ones(1, length, length).tril().bool(), (tuple(images),)
         )
-        made.append(int(backbone.logits(backbone.hidden(rows, features)[0, -1:]).argmax()))
+        made.append(
+            int(
+                backbone.logits(
+                    backbone.read_states(rows, features, torch.tensor([rows.ids.numel() - 1]))
+                ).argmax()
+            )
+        )
     return made
 
 

@@ -80,7 +80,7 @@ def our_losses(
     scored = Scorer(policy).score(pairs, CELLS)
     scores = Scores(
         {cell: score.logps for cell, score in scored.items()},
-        before,
+        {cell: tokens.sum(1) for cell, tokens in before.items()},
         {cell: score.lengths for cell, score in scored.items()},
     )
     return objectives[name].loss(scores, **settings)

@@ -123,6 +123,8 @@ def test_a_batch_larger_than_the_limit_is_still_whole(make_backbone, pairs: list
 
 
 def test_equal_files_at_one_path_are_one_image(make_backbone, pairs: list[Pair]) -> None:
-    images = InputCache(make_backbone("mistral")).batch_images(pairs, [ImageRole.CLEAN, ImageRole.REJECTED])
+    images = InputCache(make_backbone("mistral")).batch_images(
+        [(pair, cell) for cell in (Cell.CLEAN_CHOSEN, Cell.REJECTED_CHOSEN) for pair in pairs]
+    )
     assert len(images.pixels) == len(images.numbers) == 6
     assert images.indices(pairs[0], ImageRole.CLEAN) == images.indices(pairs[1], ImageRole.CLEAN)

@@ -162,10 +162,8 @@ def test_each_distinct_image_is_encoded_once(
     backbone: "LlavaBackbone", mixed: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    encode = backbone.image_features
-    monkeypatch.setattr(
-        backbone, "image_features", lambda pixels: sizes.append(len(pixels)) or encode(pixels)
-    )
+    encode = backbone.encode_images
+    monkeypatch.setattr(backbone, "encode_images", lambda pixels: sizes.append(len(pixels)) or encode(pixels))
     Scorer(backbone).score(mixed, ALL)
     assert sizes == [6]
 

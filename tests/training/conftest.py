@@ -7,6 +7,7 @@ import pytest
 from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
 from medpref.scoring.scorer import Scorer
+from medpref.training.parts import TrainingPart
 from medpref.training.reference import ReferenceLogps, compute_reference
 from medpref.training.settings import TrainingSettings
 from medpref.training.trainer import PreferenceTrainer
@@ -38,10 +39,7 @@ def make_trainer(pairs: list[Pair], tmp_path: Path) -> TrainerMaker:
         usual = {"steps": 3, "images_per_step": 2, "log_every": 1, "learning_rate": 1e-3}
         return PreferenceTrainer(
             backbone,
-            data,
-            objective,
-            objective_settings or {},
-            reference,
+            [TrainingPart(data, objective, objective_settings or {}, reference)],
             TrainingSettings.model_validate({**usual, **settings}),
             seed=0,
             folder=folder,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -38,7 +38,7 @@ class Backbone(ABC):
     pad_token: int
     """The id that fills short rows."""
     shares_prefix: bool = False
-    """Whether `hidden` honours `Rows.allowed` and `Rows.positions`, so that branches may share a prefix."""
+    """Whether `read_states` honours `Rows.allowed` and `Rows.positions`: branches may then share a prefix."""
 
     @abstractmethod
     def prompt_ids(self, prompt: str) -> list[int]:
@@ -53,16 +53,43 @@ class Backbone(ABC):
         """Return one image as the vision tower takes it: resized, normalised, float32."""
 
     @abstractmethod
-    def image_features(
+    def encode_images(
         self, pixels: Float[Tensor, "images channels height width"]
-    ) -> Float[Tensor, "images image_tokens width"]:
-        """Encode distinct images, once each, into the language model's embedding space."""
+    ) -> Float[Tensor, "images patches tower_width"]:
+        """Run the vision tower on distinct images; what a frozen tower returns may be kept and used again."""
 
     @abstractmethod
-    def hidden(
-        self, rows: Rows, features: Float[Tensor, "images image_tokens width"]
-    ) -> Float[Tensor, "rows tokens width"]:
-        """Return the last hidden states of `rows`, their images taken from `features`."""
+    def project(
+        self, encoded: Float[Tensor, "images patches tower_width"]
+    ) -> Float[Tensor, "images image_tokens width"]:
+        """Bring what `encode_images` returned into the language model's embedding space."""
+
+    @abstractmethod
+    def read_states(
+        self,
+        rows: Rows,
+        features: Float[Tensor, "images image_tokens width"],
+        read: Int[Tensor, " positions"],
+    ) -> Float[Tensor, "positions width"]:
+        """Return the last hidden states at some positions of `rows`, their images taken from `features`.
+
+        Args:
+            rows: the token rows.
+            features: what `project` returned.
+            read: flat indices (row × tokens + column) of the positions that are wanted.
+        """
+
+    @property
+    @abstractmethod
+    def tower_trains(self) -> bool:
+        """Whether some weight of the vision tower is trained: its output then changes from step to step."""
+
+    @abstractmethod
+    def fingerprint(self, part: Literal["all", "tower"] = "all") -> str:
+        """Return a hash of everything that `part`'s output depends on: weights, configuration, preprocessing.
+
+        The tower's part is its weights, its configuration and the image processor's.
+        """
 
     @abstractmethod
     def logits(self, hidden: Float[Tensor, "positions width"]) -> Float[Tensor, "positions vocabulary"]:

@@ -4,19 +4,20 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import LlavaForConditionalGeneration, LlavaImageProcessorPil, PreTrainedTokenizerFast
 
 from medpref.backbones.base import Backbone, Rows
+from medpref.backbones.fingerprint import describe_config, hash_tensors
 from medpref.backbones.templates import Template, templates
 from medpref.errors import InputError, did_you_mean
-from medpref.files import disk_errors, write_json
+from medpref.files import content_hash, disk_errors, write_json
 from medpref.pairs.pair import IMAGE_PLACEHOLDER
 
 SIDECAR = "medpref.json"
@@ -117,16 +118,48 @@ class LlavaBackbone(Backbone):
         pixels: Tensor = self.image_processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
         return pixels
 
-    def image_features(
+    def encode_images(
         self, pixels: Float[Tensor, "images channels height width"]
-    ) -> Float[Tensor, "images image_tokens width"]:
-        """Encode distinct images, once each, into the language model's embedding space."""
-        return torch.stack(list(self.model.model.get_image_features(pixels).pooler_output))
+    ) -> Float[Tensor, "images patches tower_width"]:
+        """Run the vision tower: the states of the configured layer, the CLS token left out by default."""
+        config = self.model.config
+        states = self.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+        layers = config.vision_feature_layer
+        chosen = [states[layer] for layer in ([layers] if isinstance(layers, int) else layers)]
+        first = int(config.vision_feature_select_strategy == "default")
+        return torch.cat([state[:, first:] for state in chosen], dim=-1)
 
-    def hidden(
-        self, rows: Rows, features: Float[Tensor, "images image_tokens width"]
-    ) -> Float[Tensor, "rows tokens width"]:
-        """Return the last hidden states of `rows`; each row's images are spliced in at its image tokens."""
+    def project(
+        self, encoded: Float[Tensor, "images patches tower_width"]
+    ) -> Float[Tensor, "images image_tokens width"]:
+        """Bring patches into the language model's embedding space."""
+        features: Tensor = self.model.model.multi_modal_projector(encoded)
+        return features
+
+    @property
+    def tower_trains(self) -> bool:
+        """Whether some weight of the vision tower is trained."""
+        return any(weight.requires_grad for weight in self.model.model.vision_tower.parameters())
+
+    def fingerprint(self, part: Literal["all", "tower"] = "all") -> str:
+        """Return a hash of the weights, the configuration, the image processor and the template."""
+        module = {"all": self.model, "tower": self.model.model.vision_tower}[part]
+        config = self.model.config
+        return content_hash(
+            hash_tensors(module.state_dict()),
+            describe_config(config if part == "all" else config.vision_config),
+            [config.vision_feature_layer, config.vision_feature_select_strategy],
+            describe_config(self.image_processor),
+            self.template_name if part == "all" else None,
+        )
+
+    def read_states(
+        self,
+        rows: Rows,
+        features: Float[Tensor, "images image_tokens width"],
+        read: Int[Tensor, " positions"],
+    ) -> Float[Tensor, "positions width"]:
+        """Return the last hidden states at `read`; each row's images are spliced in at its image tokens."""
         order = [image for row in rows.images for image in row]
         images = SimpleNamespace(pooler_output=[features[image] for image in order])
         output = self.model.model(
@@ -137,7 +170,7 @@ class LlavaBackbone(Backbone):
             mm_encoder_outputs={"image": images} if order else None,
             use_cache=False,
         )
-        states: Tensor = output.last_hidden_state
+        states: Tensor = output.last_hidden_state.flatten(0, 1)[read]
         return states
 
     def logits(self, hidden: Float[Tensor, "positions width"]) -> Float[Tensor, "positions vocabulary"]:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -13,6 +13,7 @@ from medpref.registry import Registry
 from medpref.scoring.cells import Cell
 
 PairValues = Float[Tensor, " pairs"]
+TokenValues = Float[Tensor, "pairs tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,17 @@ class Scores:
         reference: the same under the reference model; empty for objectives that need none.
         lengths: for each cell, the number of response tokens.
         weight: the pairs' weights; None for objectives that need none.
+        tokens: for each cell, the log-prob of each response token, in nats, zero behind a response's end;
+            empty for objectives that need none.
+        reference_tokens: the same under the reference model.
     """
 
     logps: Mapping[Cell, PairValues]
     reference: Mapping[Cell, PairValues]
     lengths: Mapping[Cell, Int[Tensor, " pairs"]]
     weight: PairValues | None = None
+    tokens: Mapping[Cell, TokenValues] = field(default_factory=dict)
+    reference_tokens: Mapping[Cell, TokenValues] = field(default_factory=dict)
 
     def delta(self, cell: Cell) -> PairValues:
         """Return Δ(i, y) = log π(y|i, x) − log π_ref(y|i, x), in nats; β times it is the implicit reward."""
@@ -62,6 +68,7 @@ class Objective:
         loss: ``loss(scores, **settings)`` returns one loss for each pair, in nats.
         needs_reference: whether the cells are also scored under the reference model.
         needs_weight: whether every pair must have a weight.
+        needs_tokens: whether the loss reads single tokens' log-probs, not only their sums.
     """
 
     name: str
@@ -69,6 +76,7 @@ class Objective:
     loss: LossFunction
     needs_reference: bool = True
     needs_weight: bool = False
+    needs_tokens: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -102,12 +110,12 @@ objectives: Registry[Objective] = Registry("objective")
 
 
 def objective(
-    name: str, *cells: Cell, reference: bool = True, weight: bool = False
+    name: str, *cells: Cell, reference: bool = True, weight: bool = False, tokens: bool = False
 ) -> Callable[[LossFunction], LossFunction]:
     """Return a decorator that registers a loss function as the objective `name` on `cells`."""
 
     def add(loss: LossFunction) -> LossFunction:
-        objectives.add(name, Objective(name, cells, loss, reference, weight))
+        objectives.add(name, Objective(name, cells, loss, reference, weight, tokens))
         return loss
 
     return add

@@ -37,12 +37,18 @@ class CellScore(NamedTuple):
     """Scores of one cell for a batch of pairs.
 
     Attributes:
-        logps: summed over the response tokens, the end token included, in nats; float32.
-        lengths: how many response tokens those are; int64.
+        tokens: log-prob of each response token, the end token included, in nats; float32. Zero behind a
+            response's end.
+        lengths: how many response tokens there are; int64.
     """
 
-    logps: Float[Tensor, " pairs"]
+    tokens: Float[Tensor, "pairs tokens"]
     lengths: Int[Tensor, " pairs"]
+
+    @property
+    def logps(self) -> Float[Tensor, " pairs"]:
+        """The responses' log-probs: the sums over their tokens, in nats."""
+        return self.tokens.sum(1)
 
 
 def missing_part(pair: Pair, cell: Cell) -> str | None:

@@ -13,6 +13,7 @@ from medpref.backbones.base import Backbone
 from medpref.backbones.templates import fit
 from medpref.pairs.images import open_image
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
+from medpref.scoring.cells import Cell
 
 
 class BatchImages(NamedTuple):
@@ -84,11 +85,9 @@ class InputCache:
             self._bytes -= self._pixels.popitem(last=False)[1].nbytes
         return value
 
-    def batch_images(self, pairs: Sequence[Pair], roles: Sequence[ImageRole]) -> BatchImages:
-        """Return the distinct images that `pairs` show in `roles`."""
-        wanted = [
-            path for role in dict.fromkeys(roles) for pair in pairs for path in pair.images.get(role, ())
-        ]
+    def batch_images(self, asked: Sequence[tuple[Pair, Cell]]) -> BatchImages:
+        """Return the distinct images that pairs show in cells."""
+        wanted = [path for pair, cell in asked for path in pair.images.get(cell.image, ())]
         numbers = {path: number for number, path in enumerate(dict.fromkeys(wanted))}
         stack = [self.pixels(path) for path in numbers]
         return BatchImages(torch.stack(stack) if stack else torch.empty(0, 3, 1, 1), numbers)

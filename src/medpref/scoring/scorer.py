@@ -1,29 +1,36 @@
 """Score the cells of a batch of pairs: the only place where a model's forward pass meets a loss."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, Pair
 from medpref.scoring.cells import Cell, CellScore, missing_part
 from medpref.scoring.inputs import InputCache
-from medpref.scoring.plan import Path, make_plan
+from medpref.scoring.module import ScoringModel
+from medpref.scoring.plan import Path, Plan, make_plan
+
+
+class Request(NamedTuple):
+    """Pairs with the cells that they are to be scored in."""
+
+    pairs: Sequence[Pair]
+    cells: Sequence[Cell]
 
 
 class Scorer:
-    """Computes summed response log-probs for (pair, cell) combinations.
+    """Computes response log-probs for (pair, cell) combinations.
 
     Args:
         backbone: the model that scores.
         inputs: token ids and pixels, kept between batches.
         shared: let paths on the same images share a row; off, each cell of each pair is a row of its own.
             Both give the same numbers; where the backbone cannot share, rows are separate anyway.
-        precision: fp32, or bf16 autocast; sums of log-probs are fp32 either way.
+        precision: fp32, or bf16 autocast; log-probs are fp32 either way.
     """
 
     def __init__(
@@ -38,51 +45,61 @@ class Scorer:
         self.inputs = inputs or InputCache(backbone)
         self.shared = shared and backbone.shares_prefix
         self.precision = precision
+        self.model = ScoringModel(backbone)
+        """What computes; a distributed trainer hands its wrapped form to `score_all`."""
         self.tokens = 0
         """How many tokens of rows the language model has been given so far, padding included."""
 
     def score(self, pairs: Sequence[Pair], cells: Sequence[Cell]) -> Mapping[Cell, CellScore]:
-        """Return the scores of each of `cells` for each of `pairs`.
+        """Return the scores of each of `cells` for each of `pairs`. Raises as `score_all` does."""
+        return self.score_all([Request(pairs, cells)])[0]
+
+    def score_all(
+        self, requests: Sequence[Request], model: nn.Module | None = None
+    ) -> list[Mapping[Cell, CellScore]]:
+        """Return, for each request, the scores of its cells for its pairs; all in one forward pass.
+
+        Args:
+            requests: what is to be scored; what they have in common is computed once.
+            model: `self.model`, or that model wrapped for distributed training.
 
         Raises:
             InputError: a pair lacks a part that a cell needs, its prompt has another number of ``<image>``
                 than the cell has images, or it does not fit the context.
         """
-        for pair in pairs:
-            for cell in cells:
-                lacking = missing_part(pair, cell)
-                if lacking:
-                    raise InputError(f"{lacking}, which {cell.key} needs", where=f"pair {pair.id}")
-                _check_placeholders(pair, cell)
-        logps, lengths = self._score_paths(pairs, cells)
-        shape = (len(cells), len(pairs))
-        by_cell = zip(cells, logps.view(shape), lengths.view(shape), strict=True)
-        return {cell: CellScore(values, counts) for cell, values, counts in by_cell}
+        asked = [(pair, cell) for pairs, cells in requests for cell in cells for pair in pairs]
+        for pair, cell in asked:
+            lacking = missing_part(pair, cell)
+            if lacking:
+                raise InputError(f"{lacking}, which {cell.key} needs", where=f"pair {pair.id}")
+            _check_placeholders(pair, cell)
+        tokens, plan = self._forward(asked, model or self.model)
+        paths = iter(torch.split(plan.paths, [len(pairs) for pairs, cells in requests for _ in cells]))
+        return [{cell: _cell_score(tokens, plan, next(paths)) for cell in cells} for _, cells in requests]
 
-    def _score_paths(
-        self, pairs: Sequence[Pair], cells: Sequence[Cell]
-    ) -> tuple[Float[Tensor, " asked"], Int[Tensor, " asked"]]:
-        """Score every pair in every cell, cell by cell."""
-        images = self.inputs.batch_images(pairs, [cell.image for cell in cells])
+    def _forward(self, asked: Sequence[tuple[Pair, Cell]], model: nn.Module) -> tuple[Tensor, Plan]:
+        """Return the log-probs of all response tokens in the plan's order, and the plan."""
+        images = self.inputs.batch_images(asked)
         paths = [
             Path(images.indices(pair, cell.image), *self.inputs.ids(pair, cell.response))
-            for cell in cells
-            for pair in pairs
+            for pair, cell in asked
         ]
         plan = make_plan(paths, image_token=self.inputs.image_token, pad=self.inputs.pad, shared=self.shared)
         self.tokens += plan.rows.ids.numel()
         device = self.backbone.device
         plan = plan.to(device)
-        pixels = images.pixels.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            features = self.backbone.image_features(pixels) if images.numbers else pixels
-            hidden = self.backbone.hidden(plan.rows, features).flatten(0, 1)
-            logits = self.backbone.logits(hidden[plan.read])
-        tokens = torch.log_softmax(logits.float(), dim=-1).gather(1, plan.targets[:, None])[:, 0]
-        distinct = int(plan.owner.max()) + 1
-        sums = torch.zeros(distinct, dtype=tokens.dtype, device=device).index_add(0, plan.owner, tokens)
-        counts = torch.bincount(plan.owner, minlength=distinct)
-        return sums[plan.paths], counts[plan.paths]
+            return model(plan, images.pixels.to(device)), plan
+
+
+def _cell_score(tokens: Tensor, plan: Plan, paths: Tensor) -> CellScore:
+    """Gather the tokens of some paths into a table, zero behind each response's end."""
+    lengths = torch.bincount(plan.owner)
+    starts = lengths.cumsum(0) - lengths
+    column = torch.arange(int(lengths[paths].max()), device=tokens.device)
+    inside = column < lengths[paths][:, None]
+    where = (starts[paths][:, None] + column) * inside
+    return CellScore(torch.where(inside, tokens[where], tokens.new_zeros(())), lengths[paths])
 
 
 def _check_placeholders(pair: Pair, cell: Cell) -> None:

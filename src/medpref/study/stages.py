@@ -24,6 +24,7 @@ from medpref.scoring.scorer import Scorer
 from medpref.starts import StartContext, backbones
 from medpref.study.stage import StageContext, stage_functions
 from medpref.training.arguments import last_checkpoint
+from medpref.training.parts import TrainingPart
 from medpref.training.reference import ReferenceLogps, compute_reference
 from medpref.training.settings import TrainingSettings
 from medpref.training.trainer import PreferenceTrainer
@@ -133,10 +134,14 @@ def train(context: StageContext) -> None:
     reference = context.needs.get("reference")
     trainer = PreferenceTrainer(
         backbone,
-        pairs,
-        objectives[params["objective"]],
-        params["objective_settings"],
-        ReferenceLogps.load(reference / "reference.safetensors") if reference else None,
+        [
+            TrainingPart(
+                pairs,
+                objectives[params["objective"]],
+                params["objective_settings"],
+                ReferenceLogps.load(reference / "reference.safetensors") if reference else None,
+            )
+        ],
         training,
         seed=params["seed"],
         folder=context.folder / "checkpoints",

@@ -1,8 +1,9 @@
 """The trainer: it asks the objective for its cells, the scorer for their log-probs, and steps."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,44 +16,60 @@ from medpref.files import write_jsonl
 from medpref.objectives.base import Objective, Scores
 from medpref.pairs.pair import Pair
 from medpref.pairs.store import group_by_image
-from medpref.scoring.cells import missing_part
+from medpref.scoring.cells import Cell, CellScore, missing_part
 from medpref.scoring.inputs import InputCache
-from medpref.scoring.scorer import Scorer
+from medpref.scoring.scorer import Request, Scorer
 from medpref.training.arguments import step_progress, training_arguments
 from medpref.training.metrics import RunningMeans, batch_metrics
-from medpref.training.reference import ReferenceLogps
+from medpref.training.parts import TrainingPart
 from medpref.training.settings import Advance, TrainingSettings
 
 
-class PairGroups(Dataset[tuple[Pair, ...]]):
-    """Pairs on the same image, together: one item is one image with up to `largest` of its pairs."""
+class Group(NamedTuple):
+    """Pairs that are trained on together.
 
-    def __init__(self, pairs: Sequence[Pair], largest: int) -> None:
-        self.groups = group_by_image(pairs, largest)
+    Attributes:
+        part: the number of the training part that they belong to.
+        pairs: the pairs, all on one image.
+    """
+
+    part: int
+    pairs: tuple[Pair, ...]
+
+
+class PairGroups(Dataset[Group]):
+    """All parts' pairs in groups: one item is one image with up to `largest` of its pairs of one part."""
+
+    def __init__(self, parts: Sequence[TrainingPart], largest: int) -> None:
+        self.groups = [
+            Group(number, pairs)
+            for number, part in enumerate(parts)
+            for pairs in group_by_image(part.pairs, largest)
+        ]
 
     def __len__(self) -> int:
         """Return the number of groups."""
         return len(self.groups)
 
-    def __getitem__(self, index: int) -> tuple[Pair, ...]:
+    def __getitem__(self, index: int) -> Group:
         """Return one group."""
         return self.groups[index]
 
 
-def collate(groups: Sequence[tuple[Pair, ...]]) -> dict[str, Any]:
-    """Put the pairs of several groups into one batch."""
-    return {"pairs": [pair for group in groups for pair in group]}
+def collate(groups: Sequence[Group]) -> dict[str, Any]:
+    """Put the pairs of several groups into one batch: for each part, its pairs."""
+    batch: dict[int, list[Pair]] = {}
+    for group in groups:
+        batch.setdefault(group.part, []).extend(group.pairs)
+    return {"pairs": batch}
 
 
 class PreferenceTrainer(Trainer):  # type: ignore[misc]
-    """transformers' `Trainer` with an objective for a loss.
+    """transformers' `Trainer` with objectives for a loss.
 
     Args:
         backbone: the model to train, in place.
-        pairs: what to train on.
-        objective: names the cells and gives the loss.
-        objective_settings: keyword arguments of the loss.
-        reference: log-probs of the starting weights, where the objective needs them.
+        parts: what to train on, with which objective.
         settings: steps, learning rate and the rest.
         seed: of the order of the data.
         folder: where checkpoints go.
@@ -63,10 +80,7 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
     def __init__(
         self,
         backbone: Backbone,
-        pairs: Sequence[Pair],
-        objective: Objective,
-        objective_settings: dict[str, float],
-        reference: ReferenceLogps | None,
+        parts: Sequence[TrainingPart],
         settings: TrainingSettings,
         *,
         seed: int,
@@ -74,21 +88,18 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         inputs: InputCache | None = None,
         advance: Advance = lambda _: None,
     ) -> None:
-        check_pairs(pairs, objective)
-        if objective.needs_reference and reference is None:
-            raise InputError(f"objective {objective.name} needs reference log-probs")
+        for part in parts:
+            check_part(part)
         self.backbone = backbone
         self.scorer = Scorer(backbone, inputs, precision=settings.precision)
-        self.objective = objective
-        self.objective_settings = objective_settings
-        self.reference = reference
+        self.parts = tuple(parts)
         self.settings = settings
         self.means = RunningMeans()
         backbone.freeze(settings.freeze)
         super().__init__(
             model=backbone.model,
             args=training_arguments(settings, seed, folder),
-            train_dataset=PairGroups(pairs, settings.pairs_per_image),
+            train_dataset=PairGroups(parts, settings.pairs_per_image),
             data_collator=collate,
             callbacks=step_progress(advance),
         )
@@ -103,42 +114,32 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         Raises:
             RunError: the loss is not a finite number; the message names the step and the pairs.
         """
-        pairs: list[Pair] = inputs["pairs"]
-        scores = self.batch_scores(pairs)
-        losses = self.objective.loss(scores, **self.objective_settings)
-        if not torch.isfinite(losses).all():
-            bad = [
-                pair.id
-                for pair, loss in zip(pairs, losses.tolist(), strict=True)
-                if not abs(loss) < float("inf")
-            ]
-            raise RunError(
-                f"the loss of {len(bad)} pairs is not a finite number at step {self.state.global_step + 1}",
-                where=f"pairs {', '.join(bad[:5])}",
-                remedy="Lower the learning rate, or look at these pairs.",
-            )
-        self.means.add(batch_metrics(scores, self.objective_settings.get("beta", 0.1)))
-        loss = losses.mean()
+        batch = [(self.parts[number], pairs) for number, pairs in inputs["pairs"].items()]
+        losses = []
+        for (part, pairs), scores in zip(batch, self.batch_scores(batch), strict=True):
+            losses.append(part.objective.loss(scores, **part.settings))
+            self._check_finite(pairs, losses[-1])
+            self.means.add(batch_metrics(scores, part.settings.get("beta", 0.1)))
+        loss = torch.cat(losses).mean()
         return (loss, {"losses": losses}) if return_outputs else loss
 
-    def batch_scores(self, pairs: Sequence[Pair]) -> Scores:
-        """Score the objective's cells under the policy and look up the reference."""
-        cells = self.objective.cells
+    def _check_finite(self, pairs: Sequence[Pair], losses: Tensor) -> None:
+        if torch.isfinite(losses).all():
+            return
+        bad = [pair.id for pair, loss in zip(pairs, losses.tolist(), strict=True) if not math.isfinite(loss)]
+        raise RunError(
+            f"the loss of {len(bad)} pairs is not a finite number at step {self.state.global_step + 1}",
+            where=f"pairs {', '.join(bad[:5])}",
+            remedy="Lower the learning rate, or look at these pairs.",
+        )
+
+    def batch_scores(self, batch: Sequence[tuple[TrainingPart, Sequence[Pair]]]) -> list[Scores]:
+        """Score each part's cells under the policy, all at once, and look up the reference."""
         before = self.scorer.tokens
-        scored = self.scorer.score(pairs, cells)
+        scored = self.scorer.score_all([Request(pairs, part.objective.cells) for part, pairs in batch])
         # The trainer's state is kept in checkpoints, so the count survives a kill.
         self.state.num_input_tokens_seen += self.scorer.tokens - before
-        logps = {cell: score.logps for cell, score in scored.items()}
-        lengths = {cell: score.lengths for cell, score in scored.items()}
-        device = self.backbone.device
-        found = self.reference.look_up(pairs, cells) if self.reference else {}
-        reference = {cell: values.to(device) for cell, values in found.items()}
-        weights = self._weights(pairs) if self.objective.needs_weight else None
-        return Scores(logps, reference, lengths, weights)
-
-    def _weights(self, pairs: Sequence[Pair]) -> Tensor:
-        # check_pairs has made sure that every pair has one.
-        return torch.tensor([pair.weight or 0.0 for pair in pairs], device=self.backbone.device)
+        return [gather_scores(part, pairs, cells) for (part, pairs), cells in zip(batch, scored, strict=True)]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW, the vision tower with its own learning rate."""
@@ -161,6 +162,35 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         rows = [row for row in self.state.log_history if "loss" in row]
         # Sorted, as a checkpoint sorts them: a resumed run writes the same bytes.
         write_jsonl(path, [{key: row[key] for key in sorted(row) if key != "epoch"} for row in rows])
+
+
+def gather_scores(part: TrainingPart, pairs: Sequence[Pair], cells: Mapping[Cell, CellScore]) -> Scores:
+    """Put together what a part's objective reads: the policy's scores, the reference's, and the weights."""
+    objective = part.objective
+    logps = {cell: score.logps for cell, score in cells.items()}
+    device = next(iter(logps.values())).device
+    found = part.reference.look_up(pairs, objective.cells) if part.reference else {}
+    reference = {cell: values.to(device) for cell, values in found.items()}
+    weight = [pair.weight or 0.0 for pair in pairs] if objective.needs_weight else None
+    return Scores(
+        logps,
+        {cell: values.sum(1) for cell, values in reference.items()},
+        {cell: score.lengths for cell, score in cells.items()},
+        torch.tensor(weight, device=device) if weight is not None else None,
+        {cell: score.tokens for cell, score in cells.items()} if objective.needs_tokens else {},
+        reference if objective.needs_tokens else {},
+    )
+
+
+def check_part(part: TrainingPart) -> None:
+    """Check that a part can be trained on.
+
+    Raises:
+        InputError: the reference is missing, or `check_pairs` finds a fault.
+    """
+    if part.objective.needs_reference and part.reference is None:
+        raise InputError(f"objective {part.objective.name} needs reference log-probs", where=part.name)
+    check_pairs(part.pairs, part.objective)
 
 
 def check_pairs(pairs: Sequence[Pair], objective: Objective) -> None:
