@@ -72,7 +72,8 @@ def test_the_response_and_its_end_are_learned_and_nothing_else(backbone: "LlavaB
     assert plan.targets.tolist() == list(response)
     # Read one position ahead: the prompt's last token predicts the first, the end token predicts nothing.
     first = len(prompt) - 1
-    assert plan.read.tolist() == list(range(first, first + len(response)))
+    columns = plan.rows.queries[0, plan.read]
+    assert columns.tolist() == list(range(first, first + len(response)))
     assert plan.rows.ids.shape[1] == len(prompt) + len(response) - 1
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medpref.backbones.base import Rows
+from medpref.scoring.plan import Path, make_plan
 
 if TYPE_CHECKING:
     from medpref.backbones.llava import LlavaBackbone
@@ -31,18 +31,9 @@ def greedy(backbone: "LlavaBackbone", prompt: str, pixels: Tensor, images: tuple
     made: list[int] = []
     features = backbone.project(backbone.encode_images(pixels))
     while len(made) < TOKENS and backbone.tokenizer.eos_token_id not in made:
-        row = torch.tensor([ids + made])
-        length = row.shape[1]
-        rows = Rows(
-            row, torch.arange(length)[None], torch.ones(1, length, length).tril().bool(), (tuple(images),)
-        )
-        made.append(
-            int(
-                backbone.logits(
-                    backbone.read_states(rows, features, torch.tensor([rows.ids.numel() - 1]))
-                ).argmax()
-            )
-        )
+        path = Path(images, tuple(ids + made), (0,))
+        rows = make_plan([path], image_token=backbone.image_token, pad=backbone.pad_token).rows
+        made.append(int(backbone.logits(backbone.read_states(rows, features)[0]).argmax()))
     return made
 
 

@@ -17,14 +17,39 @@ class Rows(NamedTuple):
     Attributes:
         ids: token ids, image positions filled with the image token.
         positions: position ids; branches of one prefix restart at its end.
-        allowed: which key (last axis) each query may see.
+        trunk: how many columns at the left are plainly causal in all rows.
+        allowed: which key (last axis) each column behind the trunk may see.
+        queries: the columns whose last hidden states are read; short rows are filled with column 0.
+        visible: which key (last axis) each of `queries` may see.
         images: for each row, the indices of its images into the features handed over with it.
     """
 
     ids: Int[Tensor, "rows tokens"]
     positions: Int[Tensor, "rows tokens"]
-    allowed: Bool[Tensor, "rows tokens tokens"]
+    trunk: int
+    allowed: Bool[Tensor, "rows branches tokens"]
+    queries: Int[Tensor, "rows queries"]
+    visible: Bool[Tensor, "rows queries tokens"]
     images: tuple[tuple[int, ...], ...]
+
+    def to(self, device: torch.device) -> "Rows":
+        """Return the rows with their tensors on `device`."""
+        ids, positions, trunk, allowed, queries, visible, images = self
+        return Rows(
+            ids.to(device),
+            positions.to(device),
+            trunk,
+            allowed.to(device),
+            queries.to(device),
+            visible.to(device),
+            images,
+        )
+
+    def mask(self) -> Bool[Tensor, "rows tokens tokens"]:
+        """Return which key each column may see, the trunk's columns included."""
+        rows, tokens = self.ids.shape
+        causal = torch.ones(self.trunk, tokens, dtype=torch.bool, device=self.ids.device).tril()
+        return torch.cat([causal.expand(rows, -1, -1), self.allowed], dim=1)
 
 
 class Backbone(ABC):
@@ -66,18 +91,9 @@ class Backbone(ABC):
 
     @abstractmethod
     def read_states(
-        self,
-        rows: Rows,
-        features: Float[Tensor, "images image_tokens width"],
-        read: Int[Tensor, " positions"],
-    ) -> Float[Tensor, "positions width"]:
-        """Return the last hidden states at some positions of `rows`, their images taken from `features`.
-
-        Args:
-            rows: the token rows.
-            features: what `project` returned.
-            read: flat indices (row × tokens + column) of the positions that are wanted.
-        """
+        self, rows: Rows, features: Float[Tensor, "images image_tokens width"]
+    ) -> Float[Tensor, "rows queries width"]:
+        """Return the last hidden states at `rows.queries`, the rows' images taken from `features`."""
 
     @property
     @abstractmethod
@@ -103,8 +119,20 @@ class Backbone(ABC):
         images: Sequence[Sequence[int]],
         *,
         max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> list[str]:
-        """Answer each prompt greedily; `images[i]` are the indices of prompt i's images into `pixels`."""
+        """Answer each prompt in one batch.
+
+        Args:
+            prompts: the users' texts.
+            pixels: the images that the prompts show.
+            images: for each prompt, the indices of its images into `pixels`.
+            max_new_tokens: the longest answer.
+            temperature: 0 takes the likeliest token each time; above it, tokens are drawn from the whole
+                distribution at this temperature.
+            seed: of the draws. The same batch with the same seed is answered alike, whatever was drawn before.
+        """
 
     @abstractmethod
     def save(self, folder: Path) -> None:

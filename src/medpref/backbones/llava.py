@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
@@ -15,6 +15,7 @@ from transformers import LlavaForConditionalGeneration, LlavaImageProcessorPil, 
 
 from medpref.backbones.base import Backbone, Rows
 from medpref.backbones.fingerprint import describe_config, hash_tensors
+from medpref.backbones.lean import Tree, make_lean, take
 from medpref.backbones.templates import Template, templates
 from medpref.errors import InputError, did_you_mean
 from medpref.files import content_hash, disk_errors, write_json
@@ -59,6 +60,10 @@ class LlavaBackbone(Backbone):
         self.image_token: int = model.config.image_token_index
         self.pad_token: int = tokenizer.pad_token_id
         self.image_tokens: int = _image_tokens(model.config)
+        self.lean = make_lean(model.model.language_model, max_length)
+        """Whether the decoder's layers compute only what is needed; off, the library's own layers run."""
+        self.recompute = True
+        """Whether lean layers save inputs and compute again what follows from them."""
         self._reserved = tuple(t for t in tokenizer.all_special_tokens if t != IMAGE_PLACEHOLDER)
 
     @classmethod
@@ -154,31 +159,36 @@ class LlavaBackbone(Backbone):
         )
 
     def read_states(
-        self,
-        rows: Rows,
-        features: Float[Tensor, "images image_tokens width"],
-        read: Int[Tensor, " positions"],
-    ) -> Float[Tensor, "positions width"]:
-        """Return the last hidden states at `read`; each row's images are spliced in at its image tokens."""
+        self, rows: Rows, features: Float[Tensor, "images image_tokens width"]
+    ) -> Float[Tensor, "rows queries width"]:
+        """Return the last hidden states at `rows.queries`; images are spliced in at their tokens."""
         order = [image for row in rows.images for image in row]
         images = SimpleNamespace(pooler_output=[features[image] for image in order])
-        output = self.model.model(
-            input_ids=rows.ids,
+        call = {
+            "input_ids": rows.ids,
+            "position_ids": rows.positions,
+            "mm_encoder_outputs": {"image": images} if order else None,
+            "use_cache": False,
+        }
+        states: Tensor
+        if not self.lean:
             # One mask for all heads; Boolean masks are exact under sdpa and silently wrong under eager.
-            attention_mask=rows.allowed[:, None],
-            position_ids=rows.positions,
-            mm_encoder_outputs={"image": images} if order else None,
-            use_cache=False,
-        )
-        states: Tensor = output.last_hidden_state.flatten(0, 1)[read]
+            output = self.model.model(**call, attention_mask=rows.mask()[:, None])
+            states = take(output.last_hidden_state, rows.queries)
+            return states
+        # Checkpointing keeps nothing of a layer, so there is nothing to save by computing it again.
+        recompute = self.recompute and not self.model.model.language_model.gradient_checkpointing
+        allowed, visible = rows.allowed[:, None], rows.visible[:, None]
+        tree = Tree(rows.trunk, allowed, rows.queries, visible, recompute)
+        # A mask with four axes passes through the library untouched; the layers read the tree instead.
+        states = self.model.model(**call, attention_mask=visible, tree=tree).last_hidden_state
         return states
 
     def logits(self, hidden: Float[Tensor, "positions width"]) -> Float[Tensor, "positions vocabulary"]:
         """Apply the LM head in fp32; the image token cannot be said and takes no probability."""
         scores: Tensor = self.model.lm_head(hidden).float()
-        mask = torch.zeros(scores.shape[-1], dtype=torch.bool, device=scores.device)
-        mask[self.image_token] = True
-        return scores.masked_fill(mask, float("-inf"))
+        scores[:, self.image_token] = float("-inf")
+        return scores
 
     @torch.no_grad()
     def generate(
@@ -188,8 +198,10 @@ class LlavaBackbone(Backbone):
         images: Sequence[Sequence[int]],
         *,
         max_new_tokens: int,
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> list[str]:
-        """Answer each prompt greedily in one left-padded batch."""
+        """Answer each prompt in one left-padded batch: greedily at temperature 0, else by drawing tokens."""
         ids = [self.prompt_ids(prompt) for prompt in prompts]
         longest = max(map(len, ids))
         pad = self.tokenizer.pad_token_id
@@ -197,15 +209,20 @@ class LlavaBackbone(Backbone):
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=self.device)
         order = [image for row in images for image in row]
         extra: dict[str, Any] = {"pixel_values": pixels[order]} if pixels is not None and order else {}
-        output = self.model.generate(
-            input_ids=tokens,
-            attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            suppress_tokens=[self.image_token],
-            pad_token_id=pad,
-            **extra,
-        )
+        # The library would draw from the 50 likeliest tokens only.
+        drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {}
+        # It draws from the global generator.
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            output = self.model.generate(
+                input_ids=tokens,
+                attention_mask=mask,
+                max_new_tokens=max_new_tokens,
+                suppress_tokens=[self.image_token],
+                pad_token_id=pad,
+                **{"do_sample": False, **drawn},
+                **extra,
+            )
         answers = self.tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
         return [answer.strip() for answer in answers]
 

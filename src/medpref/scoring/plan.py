@@ -1,14 +1,15 @@
 """What has to be computed for the cells of a batch: each distinct image, prefix and branch once.
 
-The distinct contents form a tree: images → prompt → response. All branches on the same images become one row,
+All paths (images → prompt → response) on the same images form a tree of tokens in which common beginnings,
+within prompts and within responses too, stand once. A tree is one row:
 
     [images | prompt 1 | response 1a | response 1b | prompt 2 | response 2a | …]
 
-in which a token sees exactly its own ancestors, and positions count along the path from the root. The row
+in which a token sees exactly its own past, and positions count along the path from the root. The row
 gives the same log-probs as one row for each path; `shared=False` builds those separate rows instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -32,32 +33,72 @@ class Path(NamedTuple):
     prompt: tuple[int, ...]
     response: tuple[int, ...]
 
+    @property
+    def fed(self) -> tuple[int, ...]:
+        """The tokens that the model has to see: the last one predicts nothing that is read."""
+        return self.prompt + self.response[:-1]
+
 
 @dataclass(slots=True)
 class Node:
-    """A run of tokens in a row with the run it continues."""
+    """A run of tokens that no path leaves in the middle.
+
+    Attributes:
+        tokens: the run.
+        children: the runs that continue it, by their first token.
+        start: its column in the row.
+        position: the position of its first token: how many tokens stand above it.
+    """
 
     tokens: tuple[int, ...]
-    start: int
-    position: int
-    parent: int | None
+    children: dict[int, "Node"] = field(default_factory=dict)
+    start: int = 0
+    position: int = 0
+
+    def insert(self, tokens: tuple[int, ...]) -> None:
+        """Add a path that begins with this run's tokens, or with some of them."""
+        common = _common(self.tokens, tokens)
+        if common < len(self.tokens):
+            self.children = {self.tokens[common]: Node(self.tokens[common:], self.children)}
+            self.tokens = self.tokens[:common]
+        rest = tokens[common:]
+        if not rest:
+            return
+        if rest[0] in self.children:
+            self.children[rest[0]].insert(rest)
+        else:
+            self.children[rest[0]] = Node(rest)
+
+    def place(self, start: int, position: int) -> int:
+        """Give the run and all below it their columns, the longest way down first; return the next column."""
+        self.start, self.position = start, position
+        column = start + len(self.tokens)
+        for child in sorted(self.children.values(), key=lambda child: -child.depth()):
+            column = child.place(column, position + len(self.tokens))
+        return column
+
+    def depth(self) -> int:
+        """Return how many tokens the longest path from here down has."""
+        return len(self.tokens) + max((child.depth() for child in self.children.values()), default=0)
+
+    def columns(self, tokens: tuple[int, ...]) -> Iterator[int]:
+        """Yield the column of each token of a path from here down."""
+        yield from range(self.start, self.start + min(len(self.tokens), len(tokens)))
+        rest = tokens[len(self.tokens) :]
+        if rest:
+            yield from self.children[rest[0]].columns(rest)
+
+    def walk(self, above: tuple["Node", ...] = ()) -> Iterator[tuple["Node", tuple["Node", ...]]]:
+        """Yield each run from here down, with the runs above it."""
+        yield self, above
+        for child in self.children.values():
+            yield from child.walk((*above, self))
 
 
-@dataclass(slots=True)
-class Row:
-    """One row under construction."""
-
-    images: tuple[int, ...]
-    nodes: list[Node] = field(default_factory=list)
-    length: int = 0
-
-    def add(self, tokens: tuple[int, ...], parent: int | None) -> int:
-        """Append a run of tokens behind `parent` and return its number."""
-        above = self.nodes[parent] if parent is not None else None
-        position = above.position + len(above.tokens) if above else 0
-        self.nodes.append(Node(tokens, self.length, position, parent))
-        self.length += len(tokens)
-        return len(self.nodes) - 1
+def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """Return how many tokens two runs begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 class Plan(NamedTuple):
@@ -65,8 +106,8 @@ class Plan(NamedTuple):
 
     Attributes:
         rows: the token rows.
-        read: for every response token of every distinct path, the flat index (row × tokens + column) of
-            the position that predicts it.
+        read: for every response token of every distinct path, the flat index (row × queries + number) of
+            the query in `rows.queries` that predicts it.
         targets: the token predicted there.
         owner: the distinct path that the token belongs to.
         paths: for every path asked for, its distinct path.
@@ -80,90 +121,96 @@ class Plan(NamedTuple):
 
     def to(self, device: torch.device) -> "Plan":
         """Return the plan with its tensors on `device`."""
-        ids, positions, allowed, images = self.rows
-        rows = Rows(ids.to(device), positions.to(device), allowed.to(device), images)
-        return Plan(
-            rows, *(tensor.to(device) for tensor in (self.read, self.targets, self.owner, self.paths))
-        )
+        rest = (self.read, self.targets, self.owner, self.paths)
+        return Plan(self.rows.to(device), *(tensor.to(device) for tensor in rest))
 
 
-def make_plan(paths: Sequence[Path], *, image_token: int, pad: int, shared: bool = True) -> Plan:
+def make_plan(
+    paths: Sequence[Path], *, image_token: int, pad: int, shared: bool = True, split: bool = True
+) -> Plan:
     """Lay out `paths` in as few tokens as their common parts allow.
 
     Args:
         paths: what is to be scored; equal paths are computed once.
-        image_token: the id that images stand at: a prompt is split behind its last one.
+        image_token: the id that images stand at.
         pad: the id that fills short rows.
         shared: put all paths on the same images into one row; otherwise one row for each path.
+        split: tell the columns that are plainly causal from the others; otherwise all need the mask.
     """
     distinct = {path: number for number, path in enumerate(dict.fromkeys(paths))}
-    rows: dict[object, Row] = {}
-    known: dict[tuple[object, tuple[int, ...]], int] = {}
+    trees: dict[object, Node] = {}
+    images: dict[object, tuple[int, ...]] = {}
+    keys = [_row_key(path, image_token) if shared else number for path, number in distinct.items()]
+    for key, path in zip(keys, distinct, strict=True):
+        trees.setdefault(key, Node(path.fed)).insert(path.fed)
+        images[key] = path.images
+    for tree in trees.values():
+        tree.place(0, 0)
+    lines = {key: number for number, key in enumerate(trees)}
+    queries: list[dict[int, int]] = [{} for _ in trees]
     read: list[tuple[int, int, int, int]] = []
-    order: dict[object, int] = {}
-    for path, number in distinct.items():
-        stem, question = _split(path.prompt, image_token)
-        key: object = (path.images, stem) if shared else number
-        row = rows.setdefault(key, Row(path.images))
-        line = order.setdefault(key, len(order))
-        root = known.setdefault((key, ()), row.add(stem, None) if not row.nodes else 0)
-        if (key, question) not in known:
-            known[(key, question)] = row.add(question, root) if question else root
-        prompt = row.nodes[known[(key, question)]]
-        # The last response token predicts nothing that is read, so it needs no place in the row.
-        branch = row.nodes[row.add(path.response[:-1], known[(key, question)])]
-        columns = [
-            prompt.start + len(prompt.tokens) - 1,
-            *range(branch.start, branch.start + len(branch.tokens)),
-        ]
-        read += [(line, column, token, number) for column, token in zip(columns, path.response, strict=True)]
-    tokens = max(row.length for row in rows.values())
+    for key, (path, number) in zip(keys, distinct.items(), strict=True):
+        line = lines[key]
+        columns = list(trees[key].columns(path.fed))[len(path.prompt) - 1 :]
+        for column, token in zip(columns, path.response, strict=True):
+            read.append((line, queries[line].setdefault(column, len(queries[line])), token, number))
     table = torch.tensor(read)
+    longest = max(map(len, queries))
     return Plan(
-        rows=_to_tensors(list(rows.values()), tokens, pad),
-        read=table[:, 0] * tokens + table[:, 1],
+        rows=_to_rows(list(trees.values()), list(images.values()), queries, pad, split),
+        read=table[:, 0] * longest + table[:, 1],
         targets=table[:, 2],
         owner=table[:, 3],
         paths=torch.tensor([distinct[path] for path in paths]),
     )
 
 
-def _split(prompt: tuple[int, ...], image_token: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Split a prompt behind its last image token: all prompts on the images share what stands before."""
-    if image_token not in prompt:
-        return prompt, ()
-    end = len(prompt) - prompt[::-1].index(image_token)
-    return prompt[:end], prompt[end:]
+def _row_key(path: Path, image_token: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return what paths in one row have in common: the images with what stands before and between them.
+
+    Without images that is the whole prompt: a common first token alone is no gain.
+    """
+    if image_token not in path.prompt:
+        return path.images, path.prompt
+    end = len(path.prompt) - path.prompt[::-1].index(image_token)
+    return path.images, path.prompt[:end]
 
 
-def _to_tensors(rows: Sequence[Row], tokens: int, pad: int) -> Rows:
-    ids = torch.full((len(rows), tokens), pad)
-    positions = torch.zeros((len(rows), tokens), dtype=torch.long)
-    allowed = torch.zeros((len(rows), tokens, tokens), dtype=torch.bool)
-    for number, row in enumerate(rows):
-        for node in row.nodes:
+def _to_rows(
+    trees: Sequence[Node],
+    images: Sequence[tuple[int, ...]],
+    queries: Sequence[dict[int, int]],
+    pad: int,
+    split: bool,
+) -> Rows:
+    lengths = [sum(len(node.tokens) for node, _ in tree.walk()) for tree in trees]
+    tokens = max(lengths)
+    # A tree's longest path stands first and sees all that stands before it, as in any causal row.
+    trunk = min(tree.depth() for tree in trees) if split else 0
+    ids = torch.full((len(trees), tokens), pad)
+    positions = torch.zeros((len(trees), tokens), dtype=torch.long)
+    longest = max(map(len, queries))
+    asked = torch.tensor([[*columns, *[0] * (longest - len(columns))] for columns in queries])
+    allowed = torch.zeros((len(trees), tokens - trunk, tokens), dtype=torch.bool)
+    visible = torch.zeros((len(trees), longest, tokens), dtype=torch.bool)
+    for number, tree in enumerate(trees):
+        for node, _ in tree.walk():
             end = node.start + len(node.tokens)
-            ids[number, node.start : end] = torch.tensor(node.tokens, dtype=torch.long)
-            positions[number, node.start : end] = torch.arange(
-                node.position, node.position + len(node.tokens)
-            )
-        allowed[number] = _visibility(row, tokens)
-    return Rows(ids, positions, allowed, tuple(row.images for row in rows))
+            ids[number, node.start : end] = torch.tensor(node.tokens)
+            positions[number, node.start : end] = node.position + torch.arange(len(node.tokens))
+        seen = _visibility(tree, lengths[number], tokens)
+        allowed[number], visible[number] = seen[trunk:], seen[asked[number]]
+    return Rows(ids, positions, trunk, allowed, asked, visible, tuple(images))
 
 
-def _visibility(row: Row, tokens: int) -> Bool[Tensor, "tokens tokens"]:
+def _visibility(tree: Node, length: int, tokens: int) -> Bool[Tensor, "tokens tokens"]:
     """Let each token see itself, what stands before it in its run, and all of the runs above."""
     seen = torch.zeros((tokens, tokens), dtype=torch.bool)
-    for node in row.nodes:
+    for node, above in tree.walk():
         end = node.start + len(node.tokens)
-        seen[node.start : end, node.start : end] = (
-            torch.ones(end - node.start, end - node.start).tril().bool()
-        )
-        above = node.parent
-        while above is not None:
-            parent = row.nodes[above]
+        seen[node.start : end, node.start : end] = True
+        for parent in above:
             seen[node.start : end, parent.start : parent.start + len(parent.tokens)] = True
-            above = parent.parent
     # Padding sees itself: a row of a mask without any key has no softmax.
-    seen[range(row.length, tokens), range(row.length, tokens)] = True
-    return seen
+    seen[range(length, tokens), range(length, tokens)] = True
+    return seen.tril()

@@ -31,6 +31,7 @@ class Scorer:
         shared: let paths on the same images share a row; off, each cell of each pair is a row of its own.
             Both give the same numbers; where the backbone cannot share, rows are separate anyway.
         precision: fp32, or bf16 autocast; log-probs are fp32 either way.
+        head_chunk: how many positions the LM head scores at a time.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class Scorer:
         *,
         shared: bool = True,
         precision: Literal["fp32", "bf16"] = "fp32",
+        head_chunk: int = 512,
     ) -> None:
         self.backbone = backbone
         self.inputs = inputs or InputCache(backbone)
         self.shared = shared and backbone.shares_prefix
         self.precision = precision
-        self.model = ScoringModel(backbone)
+        self.model = ScoringModel(backbone, head_chunk)
         """What computes; a distributed trainer hands its wrapped form to `score_all`."""
         self.tokens = 0
         """How many tokens of rows the language model has been given so far, padding included."""

@@ -1,0 +1,244 @@
+"""Decoder layers of the Llama shape on rows that branch, computing and keeping no more than is needed.
+
+The same weights and the same numbers as the library's layers, to rounding, with three differences:
+
+- attention is split: the columns of the trunk are plainly causal, so that the kernel skips what they don't
+  see; only the branches behind it need a mask. Keys and values are not repeated for grouped heads.
+- the last layer computes queries, attention and MLP for the columns that are read, and no others.
+- norms and the gated product save their inputs alone, and what a projection needs of their outputs is
+  computed again in the backward pass: elementwise work for about half of the layer's memory.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn.functional import scaled_dot_product_attention, silu
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
+LAYERS = (LlamaDecoderLayer, MistralDecoderLayer, Qwen2DecoderLayer)
+
+
+class Tree(NamedTuple):
+    """What the layers are told about a call's rows.
+
+    Attributes:
+        trunk: how many columns at the left are plainly causal.
+        allowed: which key each column behind the trunk may see.
+        queries: the columns that are read behind the last layer.
+        visible: which key each of `queries` may see.
+        recompute: save inputs and compute again, rather than save what follows from them.
+    """
+
+    trunk: int
+    allowed: Bool[Tensor, "rows 1 branches tokens"]
+    queries: Int[Tensor, "rows queries"]
+    visible: Bool[Tensor, "rows 1 queries tokens"]
+    recompute: bool
+
+
+class _RMSNorm(Function):
+    """x · w / √(mean(x²) + ε), saving x and the root only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        root = torch.rsqrt(x.float().square().mean(-1, keepdim=True) + eps)
+        ctx.save_for_backward(x, weight, root)
+        ctx.mark_non_differentiable(root)
+        return _normed(x, weight, root), root
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, root = ctx.saved_tensors
+        straight = x.float() * root
+        scaled = grad.float() * weight.float()
+        along = (scaled * straight).mean(-1, keepdim=True)
+        to_weight = (grad.float() * straight).flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
+        to_x = torch.addcmul(scaled, straight, along, value=-1).mul_(root)
+        return to_x.to(x.dtype), None if to_weight is None else to_weight.to(weight.dtype), None
+
+
+def _normed(x: Tensor, weight: Tensor, root: Tensor) -> Tensor:
+    return weight * (x.float() * root).to(x.dtype)
+
+
+class _GatedProduct(Function):
+    """silu(gate) · up, saving the two factors only."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(grad * up, gate), silu(gate).mul_(grad)
+
+
+@contextmanager
+def recomputed(value: Tensor, make: Callable[[], Tensor], wanted: bool) -> Iterator[None]:
+    """Let autograd keep `make` in place of `value`: what is saved of it is made again when it is needed.
+
+    Args:
+        value: what `make` returns, and what the operations inside the context are applied to.
+        make: computes `value` from tensors that are kept anyway.
+        wanted: whether to do so at all.
+    """
+    if not wanted:
+        yield
+        return
+    address = value.data_ptr()
+
+    def pack(saved: Tensor) -> Any:
+        same = saved.data_ptr() == address and saved.numel() == value_size and saved.dtype == dtype
+        return saved.shape if same else saved
+
+    def unpack(kept: Any) -> Tensor:
+        return make().view(kept) if isinstance(kept, torch.Size) else kept
+
+    value_size, dtype = value.numel(), value.dtype
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield
+
+
+def rotate(x: Float[Tensor, "rows heads tokens dim"], cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply rotary position embeddings. Su et al. 2021, arXiv:2104.09864, in the two-halves layout."""
+    half = x.shape[-1] // 2
+    first, second = x[..., :half], x[..., half:]
+    # Both halves of a position's angles are the same.
+    cos, sin = cos[:, None, :, :half].to(x.dtype), sin[:, None, :, :half].to(x.dtype)
+    return torch.cat(
+        [
+            torch.addcmul(first * cos, second, sin, value=-1),
+            torch.addcmul(second * cos, first, sin),
+        ],
+        dim=-1,
+    )
+
+
+def attend(
+    query: Float[Tensor, "rows heads tokens dim"],
+    key: Float[Tensor, "rows groups tokens dim"],
+    value: Float[Tensor, "rows groups tokens dim"],
+    tree: Tree,
+) -> list[Float[Tensor, "rows part width"]]:
+    """Return the attention's output for the trunk and for the branches, where there are such columns."""
+    trunk, parts = tree.trunk, []
+    if trunk:
+        seen = slice(None, trunk)
+        parts.append(_sdpa(query[:, :, seen], key[:, :, seen], value[:, :, seen], None))
+    if trunk < query.shape[2]:
+        parts.append(_sdpa(query[:, :, trunk:], key, value, tree.allowed))
+    return parts
+
+
+def _sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    out = scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=True
+    )
+    return out.transpose(1, 2).flatten(2)
+
+
+def take(x: Float[Tensor, "rows tokens width"], columns: Int[Tensor, "rows queries"]) -> Tensor:
+    """Return some columns of each row."""
+    return x.gather(1, columns[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def lean_forward(
+    layer: Any,
+    hidden: Float[Tensor, "rows tokens width"],
+    places: tuple[Tensor, Tensor],
+    tree: Tree,
+    last: bool,
+) -> Tensor:
+    """Run one decoder layer.
+
+    Args:
+        layer: a decoder layer of the library.
+        hidden: the states that come in.
+        places: cosines and sines of the positions.
+        tree: which columns see which, and which are read.
+        last: compute only the columns that are read.
+
+    Returns:
+        The states that go out: one for each column, or one for each of `tree.queries` in the last layer.
+    """
+    attention, mlp = layer.self_attn, layer.mlp
+    normed, again = _norm(layer.input_layernorm, hidden)
+    with recomputed(normed, again, tree.recompute):
+        key, value = (
+            _heads(project(normed), attention.head_dim) for project in (attention.k_proj, attention.v_proj)
+        )
+        asking = take(normed, tree.queries) if last else normed
+        query = _heads(attention.q_proj(asking), attention.head_dim)
+    key = rotate(key, *places)
+    if last:
+        query = rotate(query, *(take(angles.expand(len(hidden), -1, -1), tree.queries) for angles in places))
+        parts = [_sdpa(query, key, value, tree.visible)]
+        hidden = take(hidden, tree.queries)
+    else:
+        parts = attend(rotate(query, *places), key, value, tree)
+    joined = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+    with recomputed(joined, lambda: torch.cat(parts, dim=1), tree.recompute and len(parts) > 1):
+        hidden = hidden + attention.o_proj(joined)
+    normed, again = _norm(layer.post_attention_layernorm, hidden)
+    with recomputed(normed, again, tree.recompute):
+        gate, up = mlp.gate_proj(normed), mlp.up_proj(normed)
+    product = _GatedProduct.apply(gate, up)  # type: ignore[no-untyped-call]
+    with recomputed(product, lambda: silu(gate).mul_(up), tree.recompute):
+        out: Tensor = hidden + mlp.down_proj(product)
+    return out
+
+
+def _norm(module: Any, x: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Return the normed states and what makes them again."""
+    weight: Tensor = module.weight
+    normed, root = _RMSNorm.apply(x, weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
+    return normed, lambda: _normed(x, weight, root)
+
+
+def _heads(x: Tensor, size: int) -> Tensor:
+    return x.view(*x.shape[:-1], -1, size).transpose(1, 2)
+
+
+def make_lean(decoder: nn.Module, longest: int) -> bool:
+    """Teach a decoder's layers to take a `Tree`; without one they run as before.
+
+    Args:
+        decoder: a language model of the library without its head.
+        longest: the longest path in tokens: a sliding window that is no shorter hides nothing.
+
+    Returns:
+        Whether the layers are of a kind that can do so; if not, they are left as they are.
+    """
+    config: Any = decoder.config
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    plain = config.hidden_act == "silu" and not config.attention_dropout and (not window or window >= longest)
+    layers: Any = decoder.layers
+    if not plain or not all(isinstance(layer, LAYERS) for layer in layers):
+        return False
+    for number, layer in enumerate(layers):
+        layer.forward = MethodType(_with_tree(type(layer).forward, number == len(layers) - 1), layer)
+    return True
+
+
+def _with_tree(plain: Callable[..., Tensor], last: bool) -> Callable[..., Tensor]:
+    """Return a layer's forward that takes a `Tree` and falls back on the library's without one."""
+
+    def forward(
+        layer: nn.Module, hidden_states: Tensor, *args: Any, tree: Tree | None = None, **rest: Any
+    ) -> Tensor:
+        # A keyword argument: gradient checkpointing hands it to the second forward pass as well.
+        if tree is None:
+            return plain(layer, hidden_states, *args, **rest)
+        return lean_forward(layer, hidden_states, rest["position_embeddings"], tree, last)
+
+    return forward
