@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from medpref.backbones.lean import LAYERS, make_lean
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.scoring.cells import Cell
+from medpref.scoring.features import FeatureCache
 from medpref.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -258,3 +259,22 @@ def test_a_window_as_long_as_the_context_hides_nothing(make_backbone) -> None:
     decoder = make_backbone("mistral").model.model.language_model
     decoder.config.sliding_window = 128
     assert make_lean(decoder, 128)
+
+
+def test_kept_features_of_a_frozen_tower(library: "LlavaBackbone", mixed: list[Pair]) -> None:
+    library.freeze(["tower"])
+    cache = FeatureCache()
+
+    def kept() -> Scorer:
+        scorer = Scorer(library, features=cache)
+        scorer.score(mixed, ALL)
+        return scorer
+
+    check_equal(library, mixed, kept)
+    assert cache.computed == 6
+
+
+def test_features_of_a_tower_in_training_are_not_kept(backbone: "LlavaBackbone", mixed: list[Pair]) -> None:
+    cache = FeatureCache()
+    check_equal(backbone, mixed, lambda: Scorer(backbone, features=cache))
+    assert cache.computed == 0

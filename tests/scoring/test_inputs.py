@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,30 @@ def test_pixels_are_kept_within_the_limit(make_backbone, make_image) -> None:
     assert torch.equal(again, first[0])
     assert cache.pixels(paths[1]) is first[1]
     assert cache.pixels(paths[2]) is not first[2]
+
+
+def test_a_file_that_changed_is_read_again(make_backbone, make_image) -> None:
+    cache = InputCache(make_backbone("mistral"))
+    path = make_image("a.png", 0)
+    pixels, digest = cache.pixels(path), cache.image_hash(path)
+    assert cache.pixels(path) is pixels
+    make_image("a.png", 1)
+    assert not torch.equal(cache.pixels(path), pixels)
+    assert cache.image_hash(path) != digest
+
+
+def test_a_file_is_hashed_once(make_backbone, make_image, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = InputCache(make_backbone("mistral"))
+    path, copy = make_image("a.png"), make_image("copy.png")
+    digest = cache.image_hash(path)
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest() == cache.image_hash(copy)
+    monkeypatch.setattr("medpref.scoring.inputs.file_hash", None)
+    assert cache.image_hash(path) == digest
+
+
+def test_a_missing_file_has_no_hash(make_backbone, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.png: the image is missing"):
+        InputCache(make_backbone("mistral")).image_hash(tmp_path / "gone.png")
 
 
 def test_a_batch_larger_than_the_limit_is_still_whole(make_backbone, pairs: list[Pair]) -> None:

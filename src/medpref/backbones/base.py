@@ -131,7 +131,8 @@ class Backbone(ABC):
             max_new_tokens: the longest answer.
             temperature: 0 takes the likeliest token each time; above it, tokens are drawn from the whole
                 distribution at this temperature.
-            seed: of the draws. The same batch with the same seed is answered alike, whatever was drawn before.
+            seed: of the draws: the same batch with the same seed is answered alike, whatever was drawn
+                before.
         """
 
     @abstractmethod

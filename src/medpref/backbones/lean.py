@@ -11,6 +11,7 @@ The same weights and the same numbers as the library's layers, to rounding, with
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.functional import scaled_dot_product_attention, silu
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
@@ -141,6 +143,10 @@ def attend(
 
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is not None and query.is_cuda:
+        # CUDA's kernels take a mask or grouped heads, not both; the slow path would keep all scores.
+        groups = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     out = scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=True
     )
@@ -232,13 +238,20 @@ def make_lean(decoder: nn.Module, longest: int) -> bool:
 
 def _with_tree(plain: Callable[..., Tensor], last: bool) -> Callable[..., Tensor]:
     """Return a layer's forward that takes a `Tree` and falls back on the library's without one."""
+    # Newer versions of the library checkpoint within the `forward` replaced here, older ones around it.
+    own_checkpoint = "__call__" not in vars(GradientCheckpointingLayer)
 
     def forward(
         layer: nn.Module, hidden_states: Tensor, *args: Any, tree: Tree | None = None, **rest: Any
     ) -> Tensor:
-        # A keyword argument: gradient checkpointing hands it to the second forward pass as well.
+        # A keyword argument: what checkpoints around this function hands it to the second pass as well.
         if tree is None:
             return plain(layer, hidden_states, *args, **rest)
-        return lean_forward(layer, hidden_states, rest["position_embeddings"], tree, last)
+        run = partial(lean_forward, layer, places=rest["position_embeddings"], tree=tree, last=last)
+        if own_checkpoint and layer.gradient_checkpointing and layer.training:
+            checkpoint: Any = layer._gradient_checkpointing_func
+            done: Tensor = checkpoint(run, hidden_states)
+            return done
+        return run(hidden_states)
 
     return forward

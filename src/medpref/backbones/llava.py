@@ -210,7 +210,7 @@ class LlavaBackbone(Backbone):
         order = [image for row in images for image in row]
         extra: dict[str, Any] = {"pixel_values": pixels[order]} if pixels is not None and order else {}
         # The library would draw from the 50 likeliest tokens only.
-        drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {}
+        drawn = {"do_sample": True, "temperature": float(temperature), "top_k": 0} if temperature > 0 else {}
         # It draws from the global generator.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)

@@ -1,7 +1,7 @@
 """Token ids and pixels of pairs, made once and kept: what a scorer feeds the model."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from medpref.backbones.base import Backbone
 from medpref.backbones.templates import fit
+from medpref.errors import InputError
+from medpref.files import file_hash
 from medpref.pairs.images import open_image
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.scoring.cells import Cell
@@ -29,11 +31,43 @@ class BatchImages(NamedTuple):
 
     def indices(self, pair: Pair, role: ImageRole) -> tuple[int, ...]:
         """Return where a pair's images of `role` stand in `pixels`."""
-        return tuple(self.numbers[path] for path in pair.images.get(role, ()))
+        return image_indices(self.numbers, pair, role)
+
+
+def number_images(asked: Iterable[tuple[Pair, Cell]]) -> dict[FilePath, int]:
+    """Return the distinct image files that pairs show in cells, each with its number from 0."""
+    wanted = (path for pair, cell in asked for path in pair.images.get(cell.image, ()))
+    return {path: number for number, path in enumerate(dict.fromkeys(wanted))}
+
+
+def image_indices(numbers: Mapping[FilePath, int], pair: Pair, role: ImageRole) -> tuple[int, ...]:
+    """Return the numbers of a pair's images of `role`."""
+    return tuple(numbers[path] for path in pair.images.get(role, ()))
+
+
+class Stamp(NamedTuple):
+    """What tells whether a file is still the one that was read: its path, size in bytes and time."""
+
+    path: FilePath
+    size: int
+    modified: int
+
+
+def file_stamp(path: FilePath) -> Stamp:
+    """Return a file's stamp.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        raise InputError("the image is missing", where=str(path)) from None
+    return Stamp(path, found.st_size, found.st_mtime_ns)
 
 
 class InputCache:
-    """Token ids by text and pixels by image file, pixels within a limit.
+    """Token ids by text, and pixels and content hashes by image file; pixels within a limit.
 
     Args:
         backbone: whose template and image processor are used.
@@ -46,7 +80,8 @@ class InputCache:
         self.pad = backbone.pad_token
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._pixels: OrderedDict[FilePath, Float[Tensor, "channels height width"]] = OrderedDict()
+        self._pixels: OrderedDict[Stamp, Float[Tensor, "channels height width"]] = OrderedDict()
+        self._hashes: dict[Stamp, str] = {}
         self._prompts: dict[str, tuple[int, ...]] = {}
         self._responses: dict[str, tuple[int, ...]] = {}
 
@@ -75,19 +110,34 @@ class InputCache:
         Raises:
             InputError: the file is missing or is no image.
         """
-        if path in self._pixels:
-            self._pixels.move_to_end(path)
-            return self._pixels[path]
+        stamp = file_stamp(path)
+        if stamp in self._pixels:
+            self._pixels.move_to_end(stamp)
+            return self._pixels[stamp]
         value = self.backbone.pixel_values(open_image(path))
-        self._pixels[path] = value
+        self._pixels[stamp] = value
         self._bytes += value.nbytes
         while self._bytes > self._max_bytes and len(self._pixels) > 1:
             self._bytes -= self._pixels.popitem(last=False)[1].nbytes
         return value
 
+    def image_hash(self, path: FilePath) -> str:
+        """Return the SHA-256 of an image file's bytes, computed once for each path, size and time.
+
+        Raises:
+            InputError: the file is missing.
+        """
+        stamp = file_stamp(path)
+        if stamp not in self._hashes:
+            self._hashes[stamp] = file_hash(path)
+        return self._hashes[stamp]
+
+    def stack(self, paths: Sequence[FilePath]) -> Float[Tensor, "images channels height width"]:
+        """Return several image files as the vision tower takes them. Raises as `pixels` does."""
+        stack = [self.pixels(path) for path in paths]
+        return torch.stack(stack) if stack else torch.empty(0, 3, 1, 1)
+
     def batch_images(self, asked: Sequence[tuple[Pair, Cell]]) -> BatchImages:
         """Return the distinct images that pairs show in cells."""
-        wanted = [path for pair, cell in asked for path in pair.images.get(cell.image, ())]
-        numbers = {path: number for number, path in enumerate(dict.fromkeys(wanted))}
-        stack = [self.pixels(path) for path in numbers]
-        return BatchImages(torch.stack(stack) if stack else torch.empty(0, 3, 1, 1), numbers)
+        numbers = number_images(asked)
+        return BatchImages(self.stack(tuple(numbers)), numbers)

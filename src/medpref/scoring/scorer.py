@@ -1,6 +1,7 @@
 """Score the cells of a batch of pairs: the only place where a model's forward pass meets a loss."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,7 +11,8 @@ from medpref.backbones.base import Backbone
 from medpref.errors import InputError
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, Pair
 from medpref.scoring.cells import Cell, CellScore, missing_part
-from medpref.scoring.inputs import InputCache
+from medpref.scoring.features import FeatureCache
+from medpref.scoring.inputs import InputCache, image_indices, number_images
 from medpref.scoring.module import ScoringModel
 from medpref.scoring.plan import Path, Plan, make_plan
 
@@ -32,6 +34,7 @@ class Scorer:
             Both give the same numbers; where the backbone cannot share, rows are separate anyway.
         precision: fp32, or bf16 autocast; log-probs are fp32 either way.
         head_chunk: how many positions the LM head scores at a time.
+        features: keeps what a frozen vision tower says about images; a tower in training is run each time.
     """
 
     def __init__(
@@ -42,11 +45,13 @@ class Scorer:
         shared: bool = True,
         precision: Literal["fp32", "bf16"] = "fp32",
         head_chunk: int = 512,
+        features: FeatureCache | None = None,
     ) -> None:
         self.backbone = backbone
         self.inputs = inputs or InputCache(backbone)
         self.shared = shared and backbone.shares_prefix
         self.precision = precision
+        self.features = features
         self.model = ScoringModel(backbone, head_chunk)
         """What computes; a distributed trainer hands its wrapped form to `score_all`."""
         self.tokens = 0
@@ -81,17 +86,24 @@ class Scorer:
 
     def _forward(self, asked: Sequence[tuple[Pair, Cell]], model: nn.Module) -> tuple[Tensor, Plan]:
         """Return the log-probs of all response tokens in the plan's order, and the plan."""
-        images = self.inputs.batch_images(asked)
+        numbers = number_images(asked)
         paths = [
-            Path(images.indices(pair, cell.image), *self.inputs.ids(pair, cell.response))
+            Path(image_indices(numbers, pair, cell.image), *self.inputs.ids(pair, cell.response))
             for pair, cell in asked
         ]
         plan = make_plan(paths, image_token=self.inputs.image_token, pad=self.inputs.pad, shared=self.shared)
         self.tokens += plan.rows.ids.numel()
         device = self.backbone.device
         plan = plan.to(device)
+        images, encoded = self._images(tuple(numbers))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return model(plan, images.pixels.to(device)), plan
+            return model(plan, images.to(device), encoded), plan
+
+    def _images(self, paths: Sequence[FilePath]) -> tuple[Tensor, bool]:
+        """Return the images as pixels, or as the frozen tower encodes them, and which of the two."""
+        if self.features is None or not self.features.usable(self.backbone):
+            return self.inputs.stack(paths), False
+        return self.features.encode(paths, self.backbone, self.inputs, self.precision), True
 
 
 def _cell_score(tokens: Tensor, plan: Plan, paths: Tensor) -> CellScore:

@@ -1,0 +1,167 @@
+"""What a frozen vision tower said about images, kept instead of computed again."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from medpref.backbones.base import Backbone
+from medpref.errors import RunError
+from medpref.scoring.feature_files import FeatureFiles
+from medpref.scoring.inputs import InputCache
+
+Features = Float[Tensor, "patches width"]
+
+
+class FeatureCache:
+    """Keeps `Backbone.encode_images` of distinct images in memory, and on disk where a folder is given.
+
+    It is kept before the projector, which may train. An entry belongs to the content of an image file, the
+    tower with its preprocessing, and the precision. A tower gives an image the same features whatever
+    stands beside it in a batch but for rounding (about 1e-6 in fp32), and what is kept was rounded in the
+    batch that it was computed in.
+
+    Args:
+        max_bytes: the most that features may take in memory, in bytes; those used longest ago go first.
+        folder: where features are also kept in files, for later runs and for other processes.
+        max_disk_bytes: the most that these files may take; the oldest go first.
+    """
+
+    def __init__(
+        self, max_bytes: int = 4 << 30, folder: Path | None = None, *, max_disk_bytes: int = 64 << 30
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        """How much the features in memory take."""
+        self.computed = 0
+        """How many images the tower was run on."""
+        self.from_memory = 0
+        self.from_disk = 0
+        self.files = FeatureFiles(folder, max_disk_bytes) if folder else None
+        self._kept: OrderedDict[str, Features] = OrderedDict()
+        self._towers: WeakKeyDictionary[nn.Module, tuple[object, str]] = WeakKeyDictionary()
+
+    @property
+    def damaged(self) -> Mapping[Path, str]:
+        """Files that could not be trusted, with the reason; what they held was computed again."""
+        return self.files.damaged if self.files else {}
+
+    def usable(self, backbone: Backbone) -> bool:
+        """Tell whether the backbone's tower is frozen: what a tower in training says is soon out of date."""
+        return not backbone.tower_trains
+
+    @torch.no_grad()
+    def encode(
+        self,
+        paths: Sequence[Path],
+        backbone: Backbone,
+        inputs: InputCache,
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> Float[Tensor, "images patches width"]:
+        """Return what the tower says about image files, in CPU memory; without files, no rows.
+
+        The tower is run once, in evaluation mode, on the distinct images that are not known yet.
+
+        Args:
+            paths: image files; equal ones are encoded once.
+            backbone: whose tower is used.
+            inputs: reads and hashes the files.
+            precision: fp32, or bf16 autocast.
+
+        Raises:
+            RunError: the tower is in training, or the cache's folder cannot be written.
+            InputError: a file is missing or is no image.
+        """
+        if not self.usable(backbone):
+            raise RunError(
+                "the vision tower is in training, so what it says about images cannot be kept",
+                remedy="Freeze the tower, or train without a feature cache.",
+            )
+        if not paths:
+            return torch.empty(0, 1, 1)
+        place = f"{self._tower(backbone)}/{precision}"
+        keys = [f"{place}/{inputs.image_hash(path)}" for path in paths]
+        wanted = dict(zip(keys, paths, strict=True))
+        found = {key: value for key in wanted if (value := self._look_up(key)) is not None}
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            new = run_tower(backbone, inputs.stack([wanted[key] for key in missing]), precision).cpu()
+            self.computed += len(missing)
+            for key, features in zip(missing, new, strict=True):
+                found[key] = features
+                self._keep(key, features)
+                if self.files:
+                    self.files.write(key, features)
+        return torch.stack([found[key] for key in keys])
+
+    def _look_up(self, key: str) -> Features | None:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            self.from_memory += 1
+            return self._kept[key]
+        features = self.files.read(key) if self.files else None
+        if features is not None:
+            self.from_disk += 1
+            self._keep(key, features)
+        return features
+
+    def _keep(self, key: str, features: Features) -> None:
+        """Keep a copy in memory: a view would keep the whole batch, or the file, alive."""
+        if features.nbytes > self.max_bytes:
+            return
+        self._kept[key] = features.clone()
+        self.bytes += features.nbytes
+        while self.bytes > self.max_bytes:
+            self.bytes -= self._kept.popitem(last=False)[1].nbytes
+
+    def _tower(self, backbone: Backbone) -> str:
+        """Return the tower's fingerprint; computed again where a frozen weight was written to or moved."""
+        model = backbone.model
+        now = _versions(model)
+        known = self._towers.get(model)
+        if known is None or known[0] != now:
+            known = self._towers[model] = (now, backbone.fingerprint("tower"))
+        return known[1]
+
+
+def _versions(model: nn.Module) -> object:
+    """Return what changes whenever a frozen weight is written to: hashing all of them takes far longer.
+
+    Each tensor counts what is written to it in place, but not what is written through ``.data``.
+    """
+    frozen = (weight for weight in model.parameters() if not weight.requires_grad)
+    return tuple((tensor.data_ptr(), tensor._version) for tensor in chain(frozen, model.buffers()))
+
+
+def run_tower(
+    backbone: Backbone, pixels: Float[Tensor, "images channels height width"], precision: str
+) -> Float[Tensor, "images patches tower_width"]:
+    """Return `backbone.encode_images` of pixels on any device, in evaluation mode; on the backbone's device.
+
+    Args:
+        backbone: whose tower is used.
+        pixels: what `Backbone.pixel_values` returned.
+        precision: fp32, or bf16 autocast.
+    """
+    device = backbone.device
+    with evaluating(backbone.model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return backbone.encode_images(pixels.to(device))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its modules back into its own mode afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
