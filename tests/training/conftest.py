@@ -29,14 +29,21 @@ def make_trainer(pairs: list[Pair], tmp_path: Path) -> TrainerMaker:
         folder: Path = tmp_path / "checkpoints",
         data: list[Pair] = pairs,
         reference: ReferenceLogps | None = None,
+        reference_from: str = "cached",
         objective_settings: dict[str, float] | None = None,
         advance: Callable[[int], None] = lambda _: None,
         **settings: object,
     ) -> PreferenceTrainer:
         objective = objectives[name]
-        if objective.needs_reference and reference is None:
+        if objective.needs_reference and reference is None and reference_from == "cached":
             reference = compute_reference(Scorer(backbone), data, objective.cells)
-        usual = {"steps": 3, "images_per_step": 2, "log_every": 1, "learning_rate": 1e-3}
+        usual = {
+            "steps": 3,
+            "images_per_step": 2,
+            "log_every": 1,
+            "learning_rate": 1e-3,
+            "reference": reference_from,
+        }
         return PreferenceTrainer(
             backbone,
             [TrainingPart(data, objective, objective_settings or {}, reference)],

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from medpref.errors import InputError
 from medpref.objectives import Scores
 from medpref.scoring.cells import Cell
-from medpref.training.metrics import RunningMeans, batch_metrics
+from medpref.training.metrics import Running, RunningMeans, batch_metrics, rises
 
 EXPECTED_BY_USERS = {
     "rewards/chosen",
@@ -76,9 +77,50 @@ def test_metrics_carry_no_gradient() -> None:
 
 def test_means_start_anew_after_each_line() -> None:
     means = RunningMeans()
-    means.add({"a": 1.0})
-    means.add({"a": 3.0, "b": 5.0})
+    means.add({"a": 1.0}, 1)
+    means.add({"a": 3.0, "b": 5.0}, 1)
     assert means.take() == {"a": 2.0, "b": 5.0}
     assert means.take() == {}
-    means.add({"a": 7.0})
+    means.add({"a": 7.0}, 1)
     assert means.take() == {"a": 7.0}
+
+
+def test_means_weigh_batches_by_their_pairs() -> None:
+    means = RunningMeans()
+    means.add({"a": 1.0, "weights/min": 0.5, "weights/max": 1.0, "tokens": 10}, 1)
+    means.add({"a": 5.0, "weights/min": 0.75, "weights/max": 1.25, "tokens": 5}, 3)
+    assert means.take() == {"a": 4.0, "weights/min": 0.5, "weights/max": 1.25, "tokens": 15}
+
+
+def test_means_are_of_all_processes() -> None:
+    means = RunningMeans()
+    means.add({"a": 1.0, "mine": 2.0}, 1)
+    others = {"a": Running(5.0, 3), "theirs": Running(8.0, 2)}
+    assert means.take(lambda own: [own, others]) == {"a": 4.0, "mine": 2.0, "theirs": 8.0}
+
+
+def test_weights_are_told() -> None:
+    scores = worked()
+    weighed = Scores(scores.logps, scores.reference, scores.lengths, torch.tensor([0.75, 1.25]))
+    made = batch_metrics(weighed, 0.1)
+    assert (made["weights/min"], made["weights/mean"], made["weights/max"]) == (0.75, 1.0, 1.25)
+
+
+@pytest.mark.parametrize(
+    ("name", "up"),
+    [
+        ("eval_loss", False),
+        ("loss", False),
+        ("eval_loss/text", False),
+        ("eval_nll_loss", False),
+        ("eval_rewards/accuracies", True),
+        ("eval_rewards/image_margins", True),
+    ],
+)
+def test_which_way_a_metric_gets_better(name: str, up: bool) -> None:
+    assert rises(name) is up
+
+
+def test_an_unknown_goal_is_an_error_that_suggests_one() -> None:
+    with pytest.raises(InputError, match="Did you mean 'rewards/accuracies'"):
+        rises("eval_rewards/accuracy")

@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 import torch
 
+from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
 from medpref.scoring.cells import Cell
 from medpref.scoring.scorer import Scorer
 from medpref.training.arguments import last_checkpoint
+from medpref.training.parts import TrainingPart
 from medpref.training.reference import compute_reference
+from medpref.training.settings import TrainingSettings
+from medpref.training.trainer import PreferenceTrainer
 
 # Six uninterrupted steps are the same in every test: trained once for each setting.
 WHOLE: dict[tuple[tuple[str, int], ...], Any] = {}
@@ -31,6 +35,16 @@ def kill_after(step: int) -> Callable[[int], None]:
             raise KilledError
 
     return advance
+
+
+def two_parts(backbone: Any, pairs: list[Pair], settings: TrainingSettings, **rest: Any) -> PreferenceTrainer:
+    """Return a trainer on a mixture of two objectives, each on its own images."""
+    reference = compute_reference(Scorer(backbone), pairs, [Cell.CLEAN_CHOSEN, Cell.CLEAN_REJECTED])
+    parts = [
+        TrainingPart(pairs[:4], objectives["dpo"], {}, reference, share=2.0, name="text"),
+        TrainingPart(pairs[4:], objectives["sft"], share=1.0, name="answers"),
+    ]
+    return PreferenceTrainer(backbone, parts, settings, seed=0, **rest)
 
 
 @pytest.fixture
@@ -118,6 +132,48 @@ def damage(folder: Path, state: str | None) -> Path:
     if state is not None:
         (half / "trainer_state.json").write_text(state)
     return good
+
+
+MIXED = {
+    "a mixture": {},
+    "a budget": {"tokens_per_step": 150},
+    "by length": {"by_length": True, "group_by_image": False, "images_per_step": 2},
+    "adapters": {"lora": {"r": 2, "dropout": 0.1}},
+    "evaluation": {"validation_share": 0.34, "evaluate_every": 1, "patience": 6},
+}
+
+
+@pytest.mark.parametrize("name", list(MIXED))
+def test_a_mixture_resumes_bit_for_bit(make_backbone, pairs: list[Pair], tmp_path: Path, name: str) -> None:
+    usual = {"steps": 6, "images_per_step": 2, "log_every": 1, "checkpoint_every": 2, "accumulate": 2}
+    settings = TrainingSettings.model_validate({**usual, **MIXED[name]})
+
+    def run(folder: str, kill: int | None = None) -> tuple[dict[str, Any], bytes] | None:
+        backbone = make_backbone("mistral")
+        trainer = two_parts(
+            backbone,
+            pairs,
+            settings,
+            folder=tmp_path / folder,
+            advance=kill_after(kill) if kill else lambda _: None,
+        )
+        resume = last_checkpoint(tmp_path / folder)
+        if kill:
+            with pytest.raises(KilledError):
+                trainer.train(resume_from_checkpoint=resume)
+            return None
+        trainer.train(resume_from_checkpoint=resume)
+        trainer.write_log(tmp_path / f"{folder}.jsonl")
+        return backbone.model.state_dict(), (tmp_path / f"{folder}.jsonl").read_bytes()
+
+    weights, log = run("whole")
+    run("killed", kill=5)
+    assert last_checkpoint(tmp_path / "killed").name.startswith("checkpoint-")
+    resumed, same_log = run("killed")
+    assert log == same_log
+    assert all(torch.equal(resumed[key], value) for key, value in weights.items())
+    rows = [json.loads(line) for line in log.splitlines()]
+    assert {"loss/text", "loss/answers"} <= {key for row in rows for key in row}
 
 
 @pytest.mark.parametrize("state", [None, "", '{"global_step": 6,'])

@@ -11,9 +11,10 @@ from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
 from medpref.scoring.cells import Cell
 from medpref.scoring.scorer import Scorer
+from medpref.training.parts import TrainingPart
 from medpref.training.reference import ReferenceLogps, compute_reference
 from medpref.training.settings import TrainingSettings
-from medpref.training.trainer import PairGroups, PreferenceTrainer, collate
+from medpref.training.trainer import PreferenceTrainer
 
 if TYPE_CHECKING:
     from medpref.backbones.llava import LlavaBackbone
@@ -27,14 +28,15 @@ IMAGE = {
     "rewards/image_accuracies",
     "logps/chosen_rejected_image",
 }
+WEIGHTS = {"weights/min", "weights/mean", "weights/max"}
 PAIRED = CHOSEN | REWARD | TEXT | {"logps/rejected"}
 METRICS = {
     "sft": CHOSEN,
-    **dict.fromkeys(("dpo", "irpo", "ipo", "cdpo", "robust", "hinge", "dpop", "apo_zero"), PAIRED),
+    **dict.fromkeys(("dpo", "irpo", "ipo", "cdpo", "robust", "hinge", "dpop", "apo_zero", "ld_dpo"), PAIRED),
     **dict.fromkeys(("simpo", "orpo"), CHOSEN | {"logps/rejected"}),
     "copo": CHOSEN | REWARD | IMAGE,
     **dict.fromkeys(("mdpo", "chip_visual"), PAIRED | IMAGE),
-    "mmedpo": CHOSEN | REWARD | TEXT | {"logps/rejected_rejected_image"},
+    "mmedpo": CHOSEN | REWARD | TEXT | {"logps/rejected_rejected_image"} | WEIGHTS,
 }
 
 
@@ -117,7 +119,8 @@ def test_a_loss_that_is_no_number_names_step_and_pair(make_backbone, make_traine
     backbone = make_backbone("mistral")
     cells = objectives["dpo"].cells
     reference = compute_reference(Scorer(backbone), pairs, cells)
-    reference.values[Cell.CLEAN_REJECTED][3] = float("nan")
+    row = reference.ids.index(pairs[3].id)
+    reference.values[Cell.CLEAN_REJECTED][reference.lengths[Cell.CLEAN_REJECTED][:row].sum()] = float("nan")
     trainer = make_trainer(backbone, "dpo", reference=reference, images_per_step=3)
     with pytest.raises(RunError, match=r"loss of 1 pairs is not a finite number at step 1") as caught:
         trainer.train()
@@ -137,10 +140,7 @@ def test_a_reference_is_asked_for(make_backbone, pairs: list[Pair], tmp_path: Pa
     with pytest.raises(InputError, match="objective dpo needs reference log-probs"):
         PreferenceTrainer(
             make_backbone("mistral"),
-            pairs,
-            objectives["dpo"],
-            {},
-            None,
+            [TrainingPart(pairs, objectives["dpo"])],
             TrainingSettings(),
             seed=0,
             folder=tmp_path,
@@ -156,19 +156,7 @@ def test_a_pair_without_the_objectives_part_is_named(make_backbone, make_trainer
     lacking = [make_pair("lacking", refused=None)]
     make_trainer(make_backbone("mistral"), "sft", data=lacking)
     with pytest.raises(InputError, match="pair lacking: no rejected response, which objective dpo needs"):
-        make_trainer(make_backbone("mistral"), "dpo", data=lacking, reference=ReferenceLogps([], {}))
-
-
-def test_pairs_of_one_image_stay_together(pairs: list[Pair]) -> None:
-    groups = PairGroups(pairs, largest=4)
-    assert len(groups) == 3
-    assert [pair.id for pair in collate([groups[1], groups[0]])["pairs"]] == [
-        "p1-where",
-        "p1-is",
-        "p0-where",
-        "p0-is",
-    ]
-    assert len(PairGroups(pairs, largest=1)) == 6
+        make_trainer(make_backbone("mistral"), "dpo", data=lacking, reference=ReferenceLogps([], {}, {}))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """Our training settings in transformers' terms, and the checkpoints that a killed run goes on from."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
+from medpref.errors import InputError, did_you_mean
+from medpref.training.metrics import rises
 from medpref.training.settings import Advance, TrainingSettings
 
 
@@ -19,8 +23,10 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
         self._advance(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Count a step."""
+        """Count a step, and see to it that the last one is logged."""
         self._advance(1)
+        if state.global_step >= state.max_steps:
+            control.should_log = True
 
 
 def step_progress(advance: Advance) -> list[TrainerCallback]:
@@ -28,15 +34,24 @@ def step_progress(advance: Advance) -> list[TrainerCallback]:
     return [_Progress(advance)]
 
 
+# The library's names of our schedules; all of them climb first.
+SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+
+
 def training_arguments(settings: TrainingSettings, seed: int, folder: Path) -> TrainingArguments:
-    """Translate our settings into transformers'. Precision is the scorer's business, not the Trainer's."""
-    return TrainingArguments(
+    """Translate our settings into transformers'. Precision is the scorer's business, not the Trainer's.
+
+    Raises:
+        InputError: a tracker is unknown or not installed.
+    """
+    check_trackers(settings.trackers)
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.images_per_step,
         gradient_accumulation_steps=settings.accumulate,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=SCHEDULES[settings.schedule],
         warmup_steps=round(settings.warmup_share * settings.steps),
         max_grad_norm=settings.max_grad_norm,
         logging_strategy="steps",
@@ -47,12 +62,48 @@ def training_arguments(settings: TrainingSettings, seed: int, folder: Path) -> T
         seed=seed,
         data_seed=seed,
         remove_unused_columns=False,
-        report_to=[],
+        report_to=list(settings.trackers),
         disable_tqdm=True,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
         log_level="error",
+        **_evaluation(settings),
     )
+    # One process drives one device: without a launcher the library would spread batches over all it sees.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
+
+
+def _evaluation(settings: TrainingSettings) -> dict[str, Any]:
+    if settings.evaluation_steps is None:
+        return {}
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": settings.evaluation_steps,
+        "per_device_eval_batch_size": settings.images_per_step,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": settings.best_metric,
+        "greater_is_better": rises(settings.best_metric),
+        # How often in a row there was no new best has to outlive a kill.
+        "restore_callback_states_from_checkpoint": True,
+    }
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Check that the library can tell its metrics to the trackers of these names.
+
+    Raises:
+        InputError: a name is unknown, or what it needs is not installed.
+    """
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            remedy = did_you_mean(name, INTEGRATION_TO_CALLBACK)
+            raise InputError(f"there is no tracker called {name!r}", where="trackers", remedy=remedy)
+        try:
+            INTEGRATION_TO_CALLBACK[name]()
+        except (RuntimeError, ImportError, AssertionError) as error:
+            raise InputError(f"tracker {name} cannot be used: {error}", where="trackers") from None
 
 
 def last_checkpoint(folder: Path) -> Path | None:
