@@ -47,7 +47,10 @@ def run(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Keep trained starts here, for studies that begin alike."),
+        typer.Option(
+            envvar="MEDPREF_CACHE",
+            help="Keep trained starts, reference log-probs and image features here, for other runs.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -74,6 +77,28 @@ def run(
     if aside:
         err.print(aside, markup=False, highlight=False)
     out.print(f"\nResults: {target / 'results.json'}\nReport:  {page}", highlight=False)
+
+
+@app.command()
+def plan(
+    study: Annotated[str, typer.Argument(help="A bundled study's name, or the path of a YAML file.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace a setting of the study: KEY=VALUE.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the plan to this file.")
+    ] = None,
+) -> None:
+    """Say what a study would cost: tokens, images, memory and FLOPs. Trains nothing and needs no weights."""
+    from medpref.files import write_json
+    from medpref.study.dry.table import print_plan
+    from medpref.study.load import find_study, load_study
+    from medpref.study.plan import plan_study
+
+    found = plan_study(load_study(find_study(study), _overrides(settings or [])))
+    if json_file:
+        write_json(json_file, found.to_json())
+    print_plan(found, out)
 
 
 def _overrides(settings: list[str]) -> dict[str, Any]:
@@ -107,10 +132,12 @@ def report(
 def list_things(
     what: Annotated[
         str | None,
-        typer.Argument(help="studies, objectives, tasks, backbones, recipes or sources; all by default."),
+        typer.Argument(
+            help="studies, methods, objectives, tasks, backbones, recipes, sources; all by default."
+        ),
     ] = None,
 ) -> None:
-    """List what there is: studies, objectives, tasks, backbones, recipes and data sources."""
+    """List what there is: studies, methods, objectives, tasks, backbones, recipes and data sources."""
     from medpref.listing import LISTINGS
 
     if what is not None and what not in LISTINGS:

@@ -13,6 +13,7 @@ from medpref.pairs.sources import sources
 from medpref.pairs.store import read_pairs
 from medpref.starts import backbones
 from medpref.study.load import bundled_studies, load_study
+from medpref.study.presets import presets
 
 Rows = list[tuple[str, str]]
 
@@ -32,6 +33,7 @@ def _recipes() -> Rows:
 
 LISTINGS: dict[str, Callable[[], Rows]] = {
     "studies": _studies,
+    "methods": lambda: [(name, f"{preset.summary} ({preset.source})") for name, preset in presets().items()],
     "objectives": lambda: [(name, objective.summary) for name, objective in objectives.items()],
     "tasks": lambda: [(f"{name} v{task.version}", task.summary) for name, task in tasks.items()],
     "backbones": lambda: [(name, family.summary) for name, family in backbones.items()],

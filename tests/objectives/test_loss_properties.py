@@ -4,13 +4,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.objectives.conftest import with_tokens
 
 from medpref.objectives import Scores, objectives
 from medpref.scoring.cells import Cell
 
 NATS = st.floats(-200, 0, width=32)
 SHIFTS = st.floats(-50, 50, width=32)
-WITH_REFERENCE = ["dpo", "irpo", "copo", "mdpo", "mmedpo"]
+WITH_REFERENCE = ["dpo", "irpo", "copo", "mdpo", "mmedpo", "ld_dpo"]
 CELLS = list(Cell)
 
 
@@ -18,7 +19,7 @@ def scores(policy: Mapping[Cell, float], reference: Mapping[Cell, float], weight
     as_tensor = {cell: torch.tensor([value], dtype=torch.float64) for cell, value in policy.items()}
     other = {cell: torch.tensor([value], dtype=torch.float64) for cell, value in reference.items()}
     lengths = {cell: torch.tensor([4]) for cell in policy}
-    return Scores(as_tensor, other, lengths, torch.tensor([weight], dtype=torch.float64))
+    return with_tokens(Scores(as_tensor, other, lengths, torch.tensor([weight], dtype=torch.float64)))
 
 
 def loss(name: str, given_scores: Scores, **settings: float) -> float:
@@ -34,7 +35,7 @@ def test_a_shift_shared_by_policy_and_reference_changes_nothing(
 ) -> None:
     shifted = {cell: value + shift for cell, value in policy.items()}
     moved = {cell: value + shift for cell, value in reference.items()}
-    for name in ("dpo", "copo", "mdpo", "mmedpo"):
+    for name in ("dpo", "copo", "mdpo", "mmedpo", "ld_dpo"):
         assert loss(name, scores(shifted, moved)) == pytest.approx(loss(name, scores(policy, reference)))
 
 
@@ -105,7 +106,7 @@ def test_extreme_values_give_finite_losses_and_gradients(name: str, sign: int) -
     }
     reference = {cell: torch.zeros(1) for cell in CELLS}
     lengths = {cell: torch.tensor([1]) for cell in CELLS}
-    value = objectives[name].loss(Scores(logps, reference, lengths, torch.ones(1)))
+    value = objectives[name].loss(with_tokens(Scores(logps, reference, lengths, torch.ones(1))))
     value.sum().backward()
     assert torch.isfinite(value).all()
     gradients = [logps[cell].grad for cell in objectives[name].cells]
@@ -117,7 +118,7 @@ def test_gradients_reach_the_declared_cells_and_no_others(name: str) -> None:
     logps = {cell: torch.tensor([-5.0, -7.0], requires_grad=True) for cell in CELLS}
     reference = {cell: torch.tensor([-6.0, -6.0]) for cell in CELLS}
     lengths = {cell: torch.tensor([3, 4]) for cell in CELLS}
-    objectives[name].loss(Scores(logps, reference, lengths, torch.ones(2))).mean().backward()
+    objectives[name].loss(with_tokens(Scores(logps, reference, lengths, torch.ones(2)))).mean().backward()
     reached = {cell for cell in CELLS if logps[cell].grad is not None}
     assert reached == set(objectives[name].cells)
     chosen = logps[Cell.CLEAN_CHOSEN].grad
@@ -127,6 +128,55 @@ def test_gradients_reach_the_declared_cells_and_no_others(name: str) -> None:
         gradient = logps[cell].grad
         assert gradient is not None
         assert (gradient > 0).all()
+
+
+TABLES = st.tuples(st.integers(1, 6), st.integers(1, 6)).flatmap(
+    lambda lengths: st.tuples(*(st.lists(NATS, min_size=n, max_size=n) for n in lengths * 2))
+)
+
+
+@given(TABLES, st.floats(0, 1))
+def test_ld_dpo_is_dpo_where_nothing_is_longer(tables: tuple[list[float], ...], ld_alpha: float) -> None:
+    whole = token_scores(*tables)
+    dpo = loss("dpo", whole)
+    assert loss("ld_dpo", whole, ld_alpha=1.0) == pytest.approx(dpo, abs=1e-9)
+    shorter = min(len(tables[0]), len(tables[1]))
+    cut = token_scores(*(values[:shorter] for values in tables))
+    assert loss("ld_dpo", cut, ld_alpha=ld_alpha) == pytest.approx(loss("dpo", cut), abs=1e-9)
+    # At α = 0 nothing behind the shorter one's length counts.
+    assert loss("ld_dpo", whole, ld_alpha=0.0) == pytest.approx(loss("dpo", cut), abs=1e-9)
+
+
+@given(TABLES, st.integers(1, 5))
+def test_ld_dpo_does_not_read_what_stands_behind_the_end(tables: tuple[list[float], ...], more: int) -> None:
+    whole = token_scores(*tables)
+    widened = Scores(
+        whole.logps,
+        whole.reference,
+        whole.lengths,
+        None,
+        {cell: torch.nn.functional.pad(table, (0, more)) for cell, table in whole.tokens.items()},
+        {cell: torch.nn.functional.pad(table, (0, more)) for cell, table in whole.reference_tokens.items()},
+    )
+    assert loss("ld_dpo", widened) == pytest.approx(loss("ld_dpo", whole), abs=1e-12)
+
+
+def token_scores(
+    chosen: list[float], rejected: list[float], chosen_before: list[float], rejected_before: list[float]
+) -> Scores:
+    def tables(*values: list[float]) -> dict[Cell, torch.Tensor]:
+        rows = [torch.tensor([row], dtype=torch.float64) for row in values]
+        return dict(zip((Cell.CLEAN_CHOSEN, Cell.CLEAN_REJECTED), rows, strict=True))
+
+    tokens, before = tables(chosen, rejected), tables(chosen_before, rejected_before)
+    return Scores(
+        {cell: table.sum(1) for cell, table in tokens.items()},
+        {cell: table.sum(1) for cell, table in before.items()},
+        {cell: torch.tensor([table.shape[1]]) for cell, table in tokens.items()},
+        None,
+        tokens,
+        before,
+    )
 
 
 def test_each_pair_has_a_loss_of_its_own() -> None:

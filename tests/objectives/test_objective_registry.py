@@ -35,6 +35,11 @@ class Recording(Mapping[Cell, Tensor]):
         return len(Cell)
 
 
+class RecordingTokens(Recording):
+    def __getitem__(self, cell: Cell) -> Tensor:
+        return super().__getitem__(cell)[:, None].expand(2, 3)
+
+
 class RecordingLengths(Recording):
     def __getitem__(self, cell: Cell) -> Tensor:
         return super().__getitem__(cell).long()
@@ -44,13 +49,26 @@ class RecordingLengths(Recording):
 def test_a_loss_reads_exactly_the_cells_it_declares(name: str) -> None:
     entry = objectives[name]
     logps, reference, lengths = Recording(), Recording(), RecordingLengths()
-    scores = Scores(logps, reference, lengths, torch.ones(2))
-    for record in (logps, reference, lengths):
+    tokens, reference_tokens = RecordingTokens(), RecordingTokens()
+    scores = Scores(logps, reference, lengths, torch.ones(2), tokens, reference_tokens)
+    for record in (logps, reference, lengths, tokens, reference_tokens):
         record.read.clear()  # the shapes were looked at when the record was made
     entry.loss(scores)
-    assert logps.read == set(entry.cells)
-    assert reference.read == (set(entry.cells) if entry.needs_reference else set())
-    assert lengths.read <= set(entry.cells)
+    cells = set(entry.cells)
+    assert logps.read | tokens.read == cells
+    assert reference.read | reference_tokens.read == (cells if entry.needs_reference else set())
+    assert lengths.read <= cells
+    assert bool(tokens.read) == entry.needs_tokens
+    assert bool(reference_tokens.read) == (entry.needs_tokens and entry.needs_reference)
+
+
+def test_tokens_that_were_not_declared_are_an_error_that_says_so() -> None:
+    entry = objectives["ld_dpo"]
+    assert [name for name, other in objectives.items() if other.needs_tokens] == ["ld_dpo"]
+    sums = {cell: torch.tensor([-2.0]) for cell in entry.cells}
+    bare = Scores(sums, sums, {cell: torch.tensor([2]) for cell in entry.cells})
+    with pytest.raises(InputError, match=r"tokens of clean/chosen, which it did not declare[\s\S]*tokens"):
+        entry.loss(bare)
 
 
 @pytest.mark.parametrize("name", list(TABLE))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tests.objectives.conftest import with_tokens
 from torch.nn.functional import logsigmoid
 
 from medpref.errors import InputError
@@ -13,8 +14,8 @@ from medpref.objectives.base import Objective
 from medpref.pairs.pair import ImageRole, Pair
 from medpref.scoring.cells import Cell
 from medpref.scoring.scorer import Scorer
+from medpref.training.checks import check_pairs
 from medpref.training.reference import compute_reference
-from medpref.training.trainer import check_pairs
 
 if TYPE_CHECKING:
     from medpref.backbones.llava import LlavaBackbone
@@ -25,7 +26,7 @@ def scores_of(entry: Objective, policy: "LlavaBackbone", reference: "LlavaBackbo
     scored = Scorer(policy).score([pair], entry.cells)
     return Scores(
         {cell: score.logps.detach() for cell, score in scored.items()},
-        before,
+        {cell: tokens.sum(1) for cell, tokens in before.items()},
         {cell: score.lengths for cell, score in scored.items()},
     )
 
@@ -78,7 +79,8 @@ def test_dpos_margin_is_a_difference_of_pairs_not_of_a_broadcast_batch() -> None
     lengths = {cell: torch.tensor([3, 4, 5]) for cell in Cell}
     reference = {cell: torch.zeros(3) for cell in Cell}
     for name, entry in objectives.items():
-        assert entry.loss(Scores(cells, reference, lengths, torch.ones(3))).shape == (3,), name
+        scores = with_tokens(Scores(cells, reference, lengths, torch.ones(3)))
+        assert entry.loss(scores).shape == (3,), name
 
 
 @pytest.mark.parametrize("family", ["mistral", "qwen2"])

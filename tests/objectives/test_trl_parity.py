@@ -1,12 +1,15 @@
 """Loss and parameter gradients against TRL's `DPOTrainer`, on one tiny random LLaVA for each text family.
 
 Compared is the whole way from ids and pixels to the loss: TRL's collator, forward pass, reference pass and
-loss with ``loss_type`` "sigmoid" (our dpo) and "sigmoid" + "sft" (our irpo) against our shared rows and
-reference. Two things are made equal first. TRL's tokenisation is left out: both get our ids, since a template
-is not what is compared. TRL lets the image token take probability, so here ours does too.
+loss against our shared rows and reference: "sigmoid" (our dpo), "sigmoid" + "sft" (irpo), "sigmoid" with
+``ld_alpha`` (ld_dpo), "ipo", "hinge", "robust" and "apo_zero". TRL's "aot" on one pair is our cdpo. SimPO and
+ORPO have trainers of their own in TRL and are compared on the same log-probs. Two things are made equal
+first. TRL's tokenisation is left out: both get our ids, since a template is not what is compared. TRL lets
+the image token take probability, so here ours does too.
 """
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,6 +85,9 @@ def our_losses(
         {cell: score.logps for cell, score in scored.items()},
         {cell: tokens.sum(1) for cell, tokens in before.items()},
         {cell: score.lengths for cell, score in scored.items()},
+        None,
+        {cell: score.tokens for cell, score in scored.items()},
+        before,
     )
     return objectives[name].loss(scores, **settings)
 
@@ -110,7 +116,13 @@ SMOOTH = {"label_smoothing": 0.1}
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "settings"),
-    [("ipo", "ipo", {}), ("hinge", "hinge", {}), ("robust", "robust", SMOOTH), ("apo_zero", "apo_zero", {})],
+    [
+        ("ipo", "ipo", {}),
+        ("hinge", "hinge", {}),
+        ("robust", "robust", SMOOTH),
+        ("apo_zero", "apo_zero", {}),
+        ("ld_dpo", "sigmoid", {"ld_alpha": 0.3}),
+    ],
 )
 def test_variants_are_trls(
     models: tuple["LlavaBackbone", "LlavaBackbone"],
@@ -126,6 +138,36 @@ def test_variants_are_trls(
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     found, expected = gradients(policy, found), gradients(policy, expected)
     assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+def test_cdpo_on_one_pair_is_trls_aot(
+    models: tuple["LlavaBackbone", "LlavaBackbone"], pairs: list[Pair], tmp_path: Path
+) -> None:
+    # It sorts a batch before it compares, so that only one pair at a time is left as it is.
+    expected = trl_loss(*models, pairs[:1], tmp_path, loss_type=["aot"], **SMOOTH)
+    found = our_losses("cdpo", *models, pairs[:1], **SMOOTH).mean()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_simpo_and_orpo_are_those_of_trls_own_trainers(
+    models: tuple["LlavaBackbone", "LlavaBackbone"], pairs: list[Pair]
+) -> None:
+    from trl.experimental.cpo import CPOTrainer
+    from trl.experimental.orpo import ORPOTrainer
+
+    scored = Scorer(models[0]).score(pairs, CELLS)
+    means = [(scored[cell].logps / scored[cell].lengths).detach() for cell in CELLS]
+    place = SimpleNamespace(device="cpu")
+    simpo = SimpleNamespace(
+        alpha=0.0, beta=2.0, simpo_gamma=0.5, label_smoothing=0.0, loss_type="simpo", accelerator=place
+    )
+    expected, *_ = CPOTrainer.cpo_loss(simpo, *means)
+    found = our_losses("simpo", *models, pairs, beta=2.0, gamma=0.5)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    # What is added to the likelihood of the chosen response; there it is called the loss, and subtracted.
+    ratio, *_ = ORPOTrainer.odds_ratio_loss(SimpleNamespace(beta=0.25, accelerator=place), *means)
+    found = our_losses("orpo", *models, pairs, weight=0.25)
+    torch.testing.assert_close(found, -means[0] - ratio, rtol=1e-5, atol=1e-5)
 
 
 def test_irpo_on_one_pair_is_trls_sigmoid_and_sft(

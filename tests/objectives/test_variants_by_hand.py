@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from tests.objectives.conftest import with_tokens
 
 from medpref.objectives import Scores, objectives
 from medpref.scoring.cells import Cell
@@ -19,11 +20,12 @@ def tensor(value: float) -> torch.Tensor:
 
 def scores(chosen: float = -2.0, rejected: float = -6.0) -> Scores:
     cells = (Cell.CLEAN_CHOSEN, Cell.CLEAN_REJECTED, Cell.REJECTED_CHOSEN)
-    return Scores(
+    made = Scores(
         logps=dict(zip(cells, map(tensor, (chosen, rejected, -5.0)), strict=True)),
         reference=dict(zip(cells, map(tensor, (-3.0, -4.0, -4.5)), strict=True)),
         lengths=dict(zip(cells, map(torch.tensor, ([2], [3], [2])), strict=True)),
     )
+    return with_tokens(made)
 
 
 def sigma(x: float) -> float:
@@ -53,6 +55,8 @@ EXPECTED = [
     # Δw is positive: nothing was lost
     ("dpop", {"beta": 0.5, "penalty": 5.0}, -math.log(sigma(1.5))),
     ("apo_zero", {"beta": 0.5}, 1 - sigma(0.5) + sigma(-1.0)),
+    # The rejected response has −2/3 a token, and its third counts by a quarter: 1 + 2/3 + 2/3 + 1/6 = 2.5
+    ("ld_dpo", {"beta": 0.5, "ld_alpha": 0.25}, -math.log(sigma(1.25))),
     # Δw − Δ' = 1.5
     ("chip_visual", {"beta": 0.5, "visual_weight": 2.0}, -math.log(sigma(1.5)) - 2 * math.log(sigma(0.75))),
 ]
@@ -70,6 +74,22 @@ def test_dpop_punishes_a_chosen_response_that_lost() -> None:
     assert loss.item() == pytest.approx(-math.log(sigma(-0.4)), rel=1e-5)
 
 
+def test_ld_dpo_on_uneven_tokens_and_either_side_longer() -> None:
+    cells = (Cell.CLEAN_CHOSEN, Cell.CLEAN_REJECTED)
+    # Log-ratios: chosen (1, 2, 4) against rejected (−1), then chosen (3) against rejected (1, −2).
+    tokens = (torch.tensor([[1.0, 2.0, 4.0], [3.0, 0.0, 0.0]]), torch.tensor([[-1.0, 0.0], [1.0, -2.0]]))
+    given = Scores(
+        logps=dict(zip(cells, [table.sum(1) for table in tokens], strict=True)),
+        reference=dict.fromkeys(cells, torch.zeros(2)),
+        lengths=dict(zip(cells, [torch.tensor([3, 1]), torch.tensor([1, 2])], strict=True)),
+        tokens=dict(zip(cells, tokens, strict=True)),
+        reference_tokens=dict(zip(cells, [torch.zeros(2, 3), torch.zeros(2, 2)], strict=True)),
+    )
+    # 1 + ½·(2 + 4) − (−1) = 5 and 3 − (1 + ½·(−2)) = 3, times 0.1
+    loss = objectives["ld_dpo"].loss(given, beta=0.1, ld_alpha=0.5)
+    assert loss.tolist() == pytest.approx([-math.log(sigma(0.5)), -math.log(sigma(0.3))], rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["simpo", "orpo"])
 def test_no_reference_is_read_where_none_is_declared(name: str) -> None:
     bare = Scores(scores().logps, {}, scores().lengths)
@@ -80,9 +100,10 @@ def test_no_reference_is_read_where_none_is_declared(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, _, _ in EXPECTED])
 @pytest.mark.parametrize("size", [0.0, 1e-7, 500.0])
 def test_finite_with_a_finite_gradient_at_extreme_values(name: str, size: float) -> None:
-    extreme = scores(chosen=-size, rejected=-size)
-    for values in extreme.logps.values():
+    plain = scores(chosen=-size, rejected=-size)
+    for values in plain.logps.values():
         values.requires_grad_()
+    extreme = with_tokens(plain)
     loss = objectives[name].loss(extreme)
     loss.sum().backward()
     assert torch.isfinite(loss).all()

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from medpref.errors import InputError
 from medpref.pairs.pair import ImageRole, Pair
-from medpref.pairs.recipes import image_recipes
+from medpref.pairs.recipes import RecipeContext, image_recipes
 from medpref.pairs.recipes.images import (
     CropSettings,
     NoiseSettings,
@@ -40,9 +40,9 @@ def test_the_recipes_are_those_of_the_study() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_bytes(name: str, pairs: list[Pair], tmp_path: Path) -> None:
     recipe = image_recipes[name]
-    first = content(recipe.run(pairs, {}, 3, tmp_path / "1"))
-    assert content(recipe.run(pairs, {}, 3, tmp_path / "2")) == first
-    other = content(recipe.run(pairs, {}, 4, tmp_path / "3"))
+    first = content(recipe.run(pairs, {}, RecipeContext(3, tmp_path / "1")))
+    assert content(recipe.run(pairs, {}, RecipeContext(3, tmp_path / "2"))) == first
+    other = content(recipe.run(pairs, {}, RecipeContext(4, tmp_path / "3")))
     assert all(other[ident] != data for ident, data in first.items())
 
 
@@ -50,17 +50,17 @@ def test_the_same_seed_gives_the_same_bytes(name: str, pairs: list[Pair], tmp_pa
 @pytest.mark.parametrize("per", ["image", "pair"])
 def test_the_order_of_the_pairs_is_no_matter(name: str, per: str, pairs: list[Pair], tmp_path: Path) -> None:
     recipe = image_recipes[name]
-    forward = content(recipe.run(pairs, {"per": per}, 3, tmp_path / "1"))
-    assert content(recipe.run(pairs[::-1], {"per": per}, 3, tmp_path / "2")) == forward
-    alone = recipe.run(pairs[3:4], {"per": per}, 3, tmp_path / "3")
+    forward = content(recipe.run(pairs, {"per": per}, RecipeContext(3, tmp_path / "1")))
+    assert content(recipe.run(pairs[::-1], {"per": per}, RecipeContext(3, tmp_path / "2"))) == forward
+    alone = recipe.run(pairs[3:4], {"per": per}, RecipeContext(3, tmp_path / "3"))
     assert content(alone) == {pairs[3].id: forward[pairs[3].id]}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_policy_and_reference_see_one_drawing(name: str, pairs: list[Pair], tmp_path: Path) -> None:
-    (made,) = image_recipes[name].run(pairs[:1], {}, 3, tmp_path)
+    (made,) = image_recipes[name].run(pairs[:1], {}, RecipeContext(3, tmp_path))
     before = rejected(made).read_bytes()
-    (again,) = image_recipes[name].run(pairs[:1], {}, 3, tmp_path)
+    (again,) = image_recipes[name].run(pairs[:1], {}, RecipeContext(3, tmp_path))
     assert rejected(again) == rejected(made)
     assert rejected(again).read_bytes() == before
     # Drawn inside a forward pass, from the state of one generator, the two would differ.
@@ -71,10 +71,10 @@ def test_policy_and_reference_see_one_drawing(name: str, pairs: list[Pair], tmp_
 
 
 def test_pairs_on_one_image_share_a_drawing_or_not(pairs: list[Pair], tmp_path: Path) -> None:
-    shared = image_recipes["noise"].run(pairs, {}, 3, tmp_path / "1")
+    shared = image_recipes["noise"].run(pairs, {}, RecipeContext(3, tmp_path / "1"))
     assert rejected(shared[0]) == rejected(shared[1])
     assert rejected(shared[0]) != rejected(shared[2])
-    own = image_recipes["noise"].run(pairs, {"per": "pair"}, 3, tmp_path / "2")
+    own = image_recipes["noise"].run(pairs, {"per": "pair"}, RecipeContext(3, tmp_path / "2"))
     assert len({rejected(pair).read_bytes() for pair in own}) == len(pairs)
 
 
@@ -84,7 +84,7 @@ def test_a_moved_data_set_draws_the_same(make_image, make_pair, tmp_path: Path) 
     there.parent.mkdir()
     there.write_bytes(here.read_bytes())
     made = [
-        image_recipes["noise"].run([make_pair("p", (path,))], {}, 3, tmp_path / str(n))
+        image_recipes["noise"].run([make_pair("p", (path,))], {}, RecipeContext(3, tmp_path / str(n)))
         for n, path in enumerate((here, there))
     ]
     assert content(made[0]) == content(made[1])
@@ -92,7 +92,7 @@ def test_a_moved_data_set_draws_the_same(make_image, make_pair, tmp_path: Path) 
 
 def test_clean_images_stay_and_the_recipe_is_noted(pairs: list[Pair], tmp_path: Path) -> None:
     before = pairs[0].images[ImageRole.CLEAN][0].read_bytes()
-    (made,) = image_recipes["crop"].run(pairs[:1], {}, 3, tmp_path)
+    (made,) = image_recipes["crop"].run(pairs[:1], {}, RecipeContext(3, tmp_path))
     assert made.images[ImageRole.CLEAN] == pairs[0].images[ImageRole.CLEAN]
     assert pairs[0].images[ImageRole.CLEAN][0].read_bytes() == before
     assert (made.provenance.recipe, made.provenance.seed) == ("crop", 3)
@@ -100,14 +100,14 @@ def test_clean_images_stay_and_the_recipe_is_noted(pairs: list[Pair], tmp_path: 
 
 def test_two_images_of_one_prompt_are_both_made(make_image, make_pair, tmp_path: Path) -> None:
     two = make_pair("two", (make_image("a.png", 1), make_image("b.png", 2)))
-    (made,) = image_recipes["noise"].run([two], {}, 3, tmp_path)
+    (made,) = image_recipes["noise"].run([two], {}, RecipeContext(3, tmp_path))
     assert len(set(made.images[ImageRole.REJECTED])) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pair_without_an_image_is_an_error_that_names_it(name: str, make_pair, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"pair text: the recipe {name} needs an image"):
-        image_recipes[name].run([make_pair("text")], {}, 3, tmp_path)
+        image_recipes[name].run([make_pair("text")], {}, RecipeContext(3, tmp_path))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P"])
@@ -117,7 +117,7 @@ def test_every_mode_of_image_can_be_corrupted(
 ) -> None:
     path = make_image("a.png")
     Image.open(path).convert(mode).save(path)
-    (made,) = image_recipes[name].run([make_pair("p", (path,))], {}, 3, tmp_path)
+    (made,) = image_recipes[name].run([make_pair("p", (path,))], {}, RecipeContext(3, tmp_path))
     with Image.open(rejected(made)) as image:
         assert image.size == (32, 32)
         assert image.mode == ("L" if mode in ("1", "L") else "RGB")
@@ -185,7 +185,7 @@ def test_roi_noise_reads_the_mask_file(make_image, make_pair, tmp_path: Path) ->
     mask[:16] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     pair = make_pair("p", (path,), region=tmp_path / "mask.png")
-    (made,) = image_recipes["roi-noise"].run([pair], {}, 3, tmp_path)
+    (made,) = image_recipes["roi-noise"].run([pair], {}, RecipeContext(3, tmp_path))
     before, after = np.asarray(Image.open(path)), np.asarray(Image.open(rejected(made)))
     assert (before[16:] == after[16:]).all()
     assert (before[:16] != after[:16]).any()
@@ -199,7 +199,7 @@ def test_each_region_of_one_image_has_its_own_noise(make_image, make_pair, tmp_p
         mask[rows] = 255
         Image.fromarray(mask).save(tmp_path / f"{name}.png")
         pairs.append(make_pair(name, (path,), region=tmp_path / f"{name}.png"))
-    _, bottom = image_recipes["roi-noise"].run(pairs, {}, 3, tmp_path)
+    _, bottom = image_recipes["roi-noise"].run(pairs, {}, RecipeContext(3, tmp_path))
     before, after = np.asarray(Image.open(path)), np.asarray(Image.open(rejected(bottom)))
     assert (before[24:] != after[24:]).any()
 
@@ -210,7 +210,7 @@ def test_a_mask_of_another_size_is_an_error_that_names_the_pair(
     Image.new("1", (16, 16), 1).save(tmp_path / "mask.png")
     pair = make_pair("p", (make_image("a.png"),), region=tmp_path / "mask.png")
     with pytest.raises(InputError, match="pair p"):
-        image_recipes["roi-noise"].run([pair], {}, 3, tmp_path)
+        image_recipes["roi-noise"].run([pair], {}, RecipeContext(3, tmp_path))
 
 
 def test_a_run_stopped_while_writing_leaves_no_file_to_be_taken_for_whole(
@@ -222,16 +222,16 @@ def test_a_run_stopped_while_writing_leaves_no_file_to_be_taken_for_whole(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", stop)
         with pytest.raises(KeyboardInterrupt):
-            image_recipes["noise"].run(pairs[:1], {}, 3, tmp_path / "out")
+            image_recipes["noise"].run(pairs[:1], {}, RecipeContext(3, tmp_path / "out"))
     assert not list((tmp_path / "out/images").iterdir())
-    (made,) = image_recipes["noise"].run(pairs[:1], {}, 3, tmp_path / "out")
+    (made,) = image_recipes["noise"].run(pairs[:1], {}, RecipeContext(3, tmp_path / "out"))
     assert Image.open(rejected(made)).size
 
 
 def test_another_seed_in_the_same_folder_draws_anew(pairs: list[Pair], tmp_path: Path) -> None:
-    (first,) = image_recipes["noise"].run(pairs[:1], {}, 3, tmp_path)
+    (first,) = image_recipes["noise"].run(pairs[:1], {}, RecipeContext(3, tmp_path))
     before = rejected(first).read_bytes()
-    (second,) = image_recipes["noise"].run(pairs[:1], {}, 4, tmp_path)
+    (second,) = image_recipes["noise"].run(pairs[:1], {}, RecipeContext(4, tmp_path))
     assert rejected(second).read_bytes() != before
 
 
@@ -281,7 +281,7 @@ def test_bytes_survive_the_way_to_units_and_back() -> None:
 )
 def test_wrong_settings_fail(name: str, settings: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
-        image_recipes[name].run([], settings, 0, tmp_path)
+        image_recipes[name].run([], settings, RecipeContext(0, tmp_path))
 
 
 def test_a_crop_whose_least_is_over_its_most_fails() -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from medpref.errors import InputError
 from medpref.pairs.pair import Pair, ResponseRole
-from medpref.pairs.recipes import weight_recipes
+from medpref.pairs.recipes import RecipeContext, weight_recipes
 from medpref.pairs.recipes.weights import standardise
 
 NOWHERE = Path("unused")
@@ -19,7 +19,7 @@ def pair(ident: str, weight: float | None = None, kind: str | None = None) -> Pa
 
 
 def weights(name: str, pairs: list[Pair], **settings: object) -> list[float | None]:
-    return [made.weight for made in weight_recipes[name].run(pairs, settings, 0, NOWHERE)]
+    return [made.weight for made in weight_recipes[name].run(pairs, settings, RecipeContext(0, NOWHERE))]
 
 
 def test_standardise_clips_at_both_ends() -> None:
@@ -88,7 +88,9 @@ def test_weights_by_kind() -> None:
 
 def test_the_provenance_says_which_normalisation_ran() -> None:
     for normalise in ("standardise", "raw"):
-        (made,) = weight_recipes["given"].run([pair("1", 1.0)], {"normalise": normalise}, 4, NOWHERE)
+        (made,) = weight_recipes["given"].run(
+            [pair("1", 1.0)], {"normalise": normalise}, RecipeContext(4, NOWHERE)
+        )
         assert made.provenance.recipe == f"given ({normalise})"
 
 

@@ -26,6 +26,7 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     ("what", "name"),
     [
         ("studies", "phantom-full"),
+        ("methods", "copo-roi"),
         ("objectives", "mmedpo"),
         ("tasks", "vqa-rad v1"),
         ("backbones", "tiny-llava"),
@@ -44,6 +45,19 @@ def test_ls(
 def test_ls_of_something_unknown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "ls", "objektives") == 2
     assert "'objectives'" in capsys.readouterr().err
+
+
+def test_the_cache_may_stand_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], toy_run: Path, tmp_path: Path
+) -> None:
+    asked = []
+    monkeypatch.setenv("MEDPREF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("medpref.study.run.run_study", lambda *given: asked.append(given[3]) or {})
+    monkeypatch.setattr("medpref.report.write_report", lambda _: tmp_path)
+    monkeypatch.setattr("medpref.report.print_table", lambda *_: None)
+    monkeypatch.setattr("medpref.study.run.put_aside", lambda _: None)
+    assert call(monkeypatch, "run", str(toy_run.parent / "toy.yaml"), "--out", str(tmp_path)) == 0
+    assert asked == [tmp_path / "cache"]
 
 
 def test_run_of_an_unknown_study(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from tests.study.conftest import TOY, toy, write_study
 
 from medpref.errors import InputError
 from medpref.study.load import bundled_studies, find_study, load_study
+from medpref.study.presets import presets
 
 
 def replaced(old: str, new: str) -> str:
@@ -85,7 +86,7 @@ def test_a_candidate_may_set_training_and_objective(tmp_path: Path) -> None:
     assert training.learning_rate == 1e-5
     assert training.freeze == ("tower",)
     assert training.steps == 4
-    assert settings == {"beta": 0.5}
+    assert settings == {"pairs": {"beta": 0.5}}
 
 
 def test_settings_can_be_replaced_from_the_command_line(tmp_path: Path) -> None:
@@ -98,7 +99,9 @@ def test_bundled_studies_are_sound() -> None:
     studies = {name: load_study(path) for name, path in bundled_studies().items()}
     assert {"phantom", "phantom-full", "vqa-rad"} <= set(studies)
     wanted = {"sft-continued", "dpo", "irpo", "copo", "mdpo", "mmedpo"}
-    assert all(set(study.methods) == wanted for study in studies.values())
+    assert all(set(studies[name].methods) == wanted for name in ("phantom", "vqa-rad"))
+    every = {"sft-continued", "targeted-sft", *(name for name, _ in presets().items())}
+    assert set(studies["phantom-full"].methods) == every
     assert len(studies["phantom-full"].seeds) >= 3
     assert len(studies["phantom-full"].backbones) == 2
 

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,8 +119,7 @@ def stop_after(work: Callable[[StageContext], None], calls: int) -> Callable[[St
                 raise Killed
             context.advance(amount)
 
-        changed = {name: getattr(context, name) for name in ("folder", "params", "needs", "run", "expect")}
-        work(StageContext(advance=advance, **changed))
+        work(replace(context, advance=advance))
 
     return stopped
 

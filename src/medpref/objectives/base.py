@@ -14,6 +14,8 @@ from medpref.scoring.cells import Cell
 
 PairValues = Float[Tensor, " pairs"]
 TokenValues = Float[Tensor, "pairs tokens"]
+TokenTables = Mapping[Cell, Float[Tensor, "pairs _"]]
+"""For each cell a table of pairs × tokens: as wide as the cell's longest response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,28 @@ class Scores:
     reference: Mapping[Cell, PairValues]
     lengths: Mapping[Cell, Int[Tensor, " pairs"]]
     weight: PairValues | None = None
-    tokens: Mapping[Cell, TokenValues] = field(default_factory=dict)
-    reference_tokens: Mapping[Cell, TokenValues] = field(default_factory=dict)
+    tokens: TokenTables = field(default_factory=dict)
+    reference_tokens: TokenTables = field(default_factory=dict)
 
     def delta(self, cell: Cell) -> PairValues:
         """Return Δ(i, y) = log π(y|i, x) − log π_ref(y|i, x), in nats; β times it is the implicit reward."""
         return self.logps[cell] - self.reference[cell]
+
+    def token_logps(self, cell: Cell) -> TokenValues:
+        """Return log π of each response token, in nats, zero behind a response's end.
+
+        Raises:
+            InputError: the objective did not declare that it reads tokens.
+        """
+        return _declared(self.tokens, cell)
+
+    def token_delta(self, cell: Cell) -> TokenValues:
+        """Return log π − log π_ref of each response token, in nats, zero behind a response's end.
+
+        Raises:
+            InputError: the objective did not declare that it reads tokens, or has no reference.
+        """
+        return self.token_logps(cell) - _declared(self.reference_tokens, cell)
 
     def pair_weight(self) -> PairValues:
         """Return the pairs' weights.
@@ -53,6 +71,15 @@ class Scores:
                 remedy="Give every pair a weight, or name a weight recipe in the method.",
             )
         return self.weight
+
+
+def _declared(tokens: TokenTables, cell: Cell) -> TokenValues:
+    if cell not in tokens:
+        raise InputError(
+            f"this objective reads the tokens of {cell.key}, which it did not declare",
+            remedy="Register it with @objective(…, tokens=True), naming the cell.",
+        )
+    return tokens[cell]
 
 
 LossFunction = Callable[..., PairValues]

@@ -4,9 +4,11 @@ h = Δ(m,yw) − Δ(m,yl) is the difference of log-ratios, in nats. All return o
 """
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
-from medpref.objectives.base import PairValues, Scores, objective
+from medpref.objectives.base import PairValues, Scores, TokenValues, objective
 from medpref.objectives.preference import CHOSEN, CHOSEN_ON_REJECTED_IMAGE, REJECTED
 from medpref.objectives.supervised import sft
 
@@ -86,6 +88,26 @@ def dpop(scores: Scores, *, beta: float = 0.1, penalty: float = 5.0) -> PairValu
 def apo_zero(scores: Scores, *, beta: float = 0.1) -> PairValues:
     """APO-zero: 1 − σ(βΔ(m,yw)) + σ(βΔ(m,yl)). D'Oosterlinck et al. 2024, arXiv:2408.06266, eq. 7."""
     return 1 - torch.sigmoid(beta * scores.delta(CHOSEN)) + torch.sigmoid(beta * scores.delta(REJECTED))
+
+
+@objective("ld_dpo", CHOSEN, REJECTED, tokens=True)
+def ld_dpo(scores: Scores, *, beta: float = 0.1, ld_alpha: float = 0.5) -> PairValues:
+    """LD-DPO: DPO whose longer response counts by α behind the shorter's length. arXiv:2409.06411.
+
+    −log σ(β[Δ'(m,yw) − Δ'(m,yl)]), where Δ' sums the first min(|yw|, |yl|) tokens' log-ratios as they are and
+    the others times α, `ld_alpha` in [0, 1]. α = 1 is DPO.
+    """
+    shorter = torch.minimum(scores.lengths[CHOSEN], scores.lengths[REJECTED])
+    margin = _desensitised(scores.token_delta(CHOSEN), shorter, ld_alpha) - _desensitised(
+        scores.token_delta(REJECTED), shorter, ld_alpha
+    )
+    return -logsigmoid(beta * margin)
+
+
+def _desensitised(tokens: TokenValues, whole: Int[Tensor, " pairs"], alpha: float) -> PairValues:
+    """Sum tokens, those from position `whole` on times `alpha`."""
+    beyond = torch.arange(tokens.shape[1], device=tokens.device) >= whole[:, None]
+    return torch.where(beyond, alpha * tokens, tokens).sum(1)
 
 
 @objective("chip_visual", CHOSEN, REJECTED, CHOSEN_ON_REJECTED_IMAGE)

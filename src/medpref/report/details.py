@@ -17,7 +17,7 @@ _MOST_STAGES = 60
 
 
 class MethodLine(NamedTuple):
-    """One method of the study: its objective, its settings and the recipes of its pairs."""
+    """One method of the study: its objectives, its settings and the recipes of its pairs."""
 
     method: str
     objective: str
@@ -59,21 +59,45 @@ def method_lines(study: Mapping[str, Any]) -> list[MethodLine]:
     return [
         MethodLine(
             name,
-            str(spec.get("objective", "")),
-            _settings({**(spec.get("settings") or {}), **(spec.get("training") or {})}),
-            "; ".join(_recipe(part, spec[part]) for part in _RECIPES if spec.get(part)),
+            " + ".join(dict.fromkeys(str(part.get("objective") or "") for part in _parts(spec).values())),
+            _listed({**_own_settings(spec), **(spec.get("training") or {})}),
+            "; ".join(filter(None, (_pairs(key, part) for key, part in _parts(spec).items()))),
         )
         for name, spec in (study.get("methods") or {}).items()
     ]
 
 
+def _parts(method: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return what a method trains on, by name; a method with one objective is one part without a name."""
+    return method.get("parts") or {"": method}
+
+
+def _own_settings(method: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a method's objectives, and the shares of a mixture's parts."""
+    found = {}
+    for name, part in _parts(method).items():
+        before = f"{name}." if name else ""
+        found.update({f"{before}{key}": value for key, value in (part.get("settings") or {}).items()})
+        if name and part.get("share", 1) != 1:
+            found[f"{before}share"] = part["share"]
+    return found
+
+
+def _pairs(name: str, part: Mapping[str, Any]) -> str:
+    """Say which pairs a part trains on, and how they are made."""
+    said = [_recipe(key, part[key]) for key in _RECIPES if part.get(key)]
+    if part.get("kinds"):
+        said.append(f"kinds: {', '.join(part['kinds'])}")
+    return f"{name} ({'; '.join(said) or 'as the data gives them'})" if name else "; ".join(said)
+
+
 def _recipe(part: str, spec: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in spec.items() if key != "recipe"}
     name = f"{part.replace('_', ' ')}: {spec.get('recipe')}"
-    return f"{name} ({_settings(rest)})" if rest else name
+    return f"{name} ({_listed(rest)})" if rest else name
 
 
-def _settings(settings: Mapping[str, Any]) -> str:
+def _listed(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {setting(value)}" for key, value in settings.items())
 
 

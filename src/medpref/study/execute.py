@@ -24,11 +24,11 @@ Report = Callable[[str, int | None, int], None]
 """Called with a stage's name, the whole amount of work (None: nothing new), and the amount just done."""
 
 
-def execute(stage: Stage, key: str, run: Path, report: Report) -> float:
+def execute(stage: Stage, key: str, run: Path, cache: Path, report: Report) -> float:
     """Run a stage and return the seconds it took.
 
     The stage works in a folder beside its own. A killed run leaves that folder behind, and the next one goes
-    on from it if its key is the same.
+    on from it if its key is the same. What it keeps in `cache` changes nothing but the time it takes.
 
     Raises:
         MedprefError: the stage failed; a full disk is named as such.
@@ -46,6 +46,7 @@ def execute(stage: Stage, key: str, run: Path, report: Report) -> float:
             params=stage.params,
             needs={role: stage_folder(run, need) for role, need in stage.needs.items()},
             run=run,
+            cache=cache,
             advance=lambda amount: report(stage.name, None, amount),
             expect=lambda amount: report(stage.name, amount, 0),
         )

@@ -2,17 +2,41 @@
 
 data ─┬─ start ── sft ─┬─ reference ─┬─ train … (one for each candidate) ── eval of the method
       └─ pairs ────────┴─────────────┘
+
+A pair set that the SFT model has a part in also comes after it. A method that mixes several objectives has a
+pair set, and where it needs one a reference, for each part.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from medpref.objectives import objectives
 from medpref.pairs.sources import sources
 from medpref.scoring.cells import Cell
-from medpref.study.spec import BackboneSpec, MethodSpec, StudySpec
+from medpref.study.method import PartSpec
+from medpref.study.pairsets import pair_stage, set_name
+from medpref.study.spec import BackboneSpec, StudySpec
 from medpref.study.stage import Stage
 
 BASELINES = "eval/baselines"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One backbone with one seed: what its stages have in common.
+
+    Attributes:
+        name: ``BACKBONE/seed-SEED``.
+        who: backbone and seed, as parameters.
+        asked: the parameters of evaluations.
+        sft: the name of the stage that makes the model that all methods start from.
+    """
+
+    name: str
+    who: Mapping[str, Any]
+    asked: Mapping[str, Any]
+    sft: str
 
 
 def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
@@ -22,141 +46,158 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
         study: the study.
         threads: processor threads of stages that nothing runs beside.
     """
-    source = sources[study.data.source]
-    settings = source.settings.model_validate(study.data.settings)
-    data = Stage(
-        "data",
-        "data",
-        {
-            **study.data.model_dump(mode="json"),
-            "fatal": study.on_bad_row == "fatal",
-            "digest": source.digest(settings),
-        },
-    )
+    data = Stage("data", "data", _data(study))
     stages = {data.name: data}
-    for method in study.methods.values():
-        stages.setdefault(pairs_name(method), _pairs(study, method))
-    asked = {"study": study.study, "conditions": list(study.conditions), "batch": study.generation_batch}
-    needs = {"data": "data"}
-    _add(stages, Stage(BASELINES, "baselines", {**asked, "tasks": list(study.tasks)}, needs))
+    asked = {
+        "study": study.study,
+        "conditions": list(study.conditions),
+        "batch": study.generation_batch,
+        "tasks": list(study.tasks),
+    }
+    _add(stages, Stage(BASELINES, "baselines", asked, {"data": "data"}))
     for seed in study.seeds:
         for backbone in study.backbones:
-            _add_backbone(stages, study, backbone, seed, threads, {**asked, "tasks": list(study.tasks)})
+            place = _add_start(stages, study, backbone, seed, threads, asked)
+            for method in study.methods.values():
+                for part in method.mixture.values():
+                    _add(stages, pair_stage(study, part, place.name, seed))
+            _add_references(stages, study, place)
+            for name in study.methods:
+                _add_method(stages, study, name, place)
     return stages
 
 
+def _data(study: StudySpec) -> dict[str, Any]:
+    source = sources[study.data.source]
+    return {
+        "source": study.data.source,
+        "settings": study.data.model_dump(mode="json", exclude={"source"}),
+        "fatal": study.on_bad_row == "fatal",
+        "digest": source.digest(source.settings.model_validate(study.data.settings)),
+    }
+
+
 def _add(stages: dict[str, Stage], stage: Stage) -> str:
-    stages[stage.name] = stage
+    stages.setdefault(stage.name, stage)
     return stage.name
 
 
-def _add_backbone(
+def _add_start(
     stages: dict[str, Stage],
     study: StudySpec,
     backbone: BackboneSpec,
     seed: int,
     threads: int,
-    asked: dict[str, Any],
-) -> None:
-    """Add one backbone with one seed: start, SFT, and every method from there."""
+    asked: Mapping[str, Any],
+) -> _Place:
+    """Add one backbone with one seed up to the model that all methods start from, and its evaluation."""
     place = f"{backbone.name}/seed-{seed}"
-    who = {"backbone": backbone.name, "family": backbone.family, "seed": seed}
+    who = {"backbone": backbone.name, "seed": seed}
+    settings = backbone.model_dump(mode="json", exclude={"name", "family"})
     # The data's texts, not its files, are read here, so the start can be made while the data is.
-    start = Stage(
-        f"start/{place}",
-        "start",
-        {**who, "settings": backbone.settings, "data": dict(stages["data"].params)},
-        threads=threads,
-    )
-    _add(stages, start)
-    skip = {"on_too_long": study.on_too_long}
-    sft = Stage(
-        f"sft/{place}",
-        "train",
-        {
-            **who,
-            **skip,
-            "objective": "sft",
-            "objective_settings": {},
-            "training": study.sft.model_dump(mode="json"),
-        },
-        {"model": start.name, "data": "data"},
-        threads,
-    )
-    _add(stages, sft)
-    evaluate = {"data": "data", "candidate-0": sft.name}
-    _add(stages, Stage(f"eval/{place}/sft", "evaluate", {**who, **asked, "method": "sft"}, evaluate))
-    for name, cells in _reference_cells(study).items():
-        needs = {"model": sft.name, "pairs": name}
-        params = {**who, **skip, "cells": [cell.key for cell in cells], "precision": study.training.precision}
-        _add(stages, Stage(f"reference/{place}/{name.removeprefix('pairs/')}", "reference", params, needs))
+    params = {
+        **who,
+        "family": backbone.family,
+        "settings": settings,
+        "data": {key: stages["data"].params[key] for key in ("source", "settings", "digest")},
+    }
+    start = _add(stages, Stage(f"start/{place}", "start", params, threads=threads))
+    params = {
+        **who,
+        "on_too_long": study.on_too_long,
+        "parts": [{"name": "train", "objective": "sft", "settings": {}, "share": 1.0}],
+        "training": study.sft.model_dump(mode="json"),
+    }
+    sft = _add(stages, Stage(f"sft/{place}", "train", params, {"model": start, "data": "data"}, threads))
+    params = {**who, **asked, "method": "sft", "objective": "sft"}
+    _add(stages, Stage(f"eval/{place}/sft", "evaluate", params, {"data": "data", "candidate-0": sft}))
+    return _Place(place, who, asked, sft)
+
+
+def _add_references(stages: dict[str, Stage], study: StudySpec, place: _Place) -> None:
+    """Add a reference for each pair set, in the cells that some objective needs it in."""
+    wanted: dict[str, set[Cell]] = {}
+    pairs: dict[str, str] = {}
     for method in study.methods:
-        _add_method(stages, study, method, who, place, asked)
-
-
-def _add_method(
-    stages: dict[str, Stage],
-    study: StudySpec,
-    method: str,
-    who: dict[str, Any],
-    place: str,
-    asked: dict[str, Any],
-) -> None:
-    """Add one training for each candidate, and the stage that chooses among them and asks the test."""
-    spec = study.methods[method]
-    pairs = pairs_name(spec)
-    evaluate = {"data": "data"}
-    tried = []
-    for number, candidate in enumerate(study.candidates(method)):
-        training, settings = study.resolve(method, candidate)
+        for part in _parts_with_reference(study, method).values():
+            name = _reference(place, part)
+            wanted.setdefault(name, set()).update(objectives[part.objective].cells)
+            pairs[name] = _pairs(study, place, part)
+    before: tuple[str, ...] = ()
+    for name, cells in wanted.items():
         params = {
-            **who,
+            **place.who,
             "on_too_long": study.on_too_long,
-            "objective": spec.objective,
-            "objective_settings": settings,
+            "cells": [cell.key for cell in Cell if cell in cells],
+            "precision": study.training.precision,
+        }
+        needs = {"model": place.sft, "pairs": pairs[name]}
+        # They share a store, and what was scored in another batch differs in the last bits: side by side,
+        # chance would decide which of them scores what both need.
+        before = (_add(stages, Stage(name, "reference", params, needs, after=before)),)
+
+
+def _add_method(stages: dict[str, Stage], study: StudySpec, name: str, place: _Place) -> None:
+    """Add one training for each candidate, and the stage that chooses among them and asks the test."""
+    spec = study.methods[name]
+    search = study.search.model_dump(mode="json", exclude={"candidates"}) if study.search else None
+    needs = {"model": place.sft, "data": "data", **_part_needs(study, name, place)}
+    candidates, tried = {}, []
+    for number, candidate in enumerate(study.candidates(name)):
+        training, settings = study.resolve(name, candidate)
+        params = {
+            **place.who,
+            "on_too_long": study.on_too_long,
+            "parts": [
+                {"name": key, "objective": part.objective, "settings": settings[key], "share": part.share}
+                for key, part in spec.mixture.items()
+            ],
             "training": training.model_dump(mode="json"),
-            "search": study.search.model_dump(mode="json", exclude={"candidates"}) if study.search else None,
+            "search": search,
             "batch": study.generation_batch,
         }
-        needs = {"model": f"sft/{place}", "data": "data", "pairs": pairs}
-        if objectives[spec.objective].needs_reference:
-            needs["reference"] = f"reference/{place}/{pairs.removeprefix('pairs/')}"
-        evaluate[f"candidate-{number}"] = _add(
-            stages, Stage(f"train/{place}/{method}/{number}", "train", params, needs)
-        )
-        tried.append({**training.model_dump(mode="json"), **settings})
-    params = {**who, **asked, "method": method, "objective": spec.objective, "candidates": tried}
-    if study.search:
-        params["search"] = study.search.model_dump(mode="json", exclude={"candidates"})
-    _add(stages, Stage(f"eval/{place}/{method}", "evaluate", params, evaluate))
+        stage = Stage(f"train/{place.name}/{name}/{number}", "train", params, needs)
+        candidates[f"candidate-{number}"] = _add(stages, stage)
+        tried.append({**params["training"], **_told(settings)})
+    params = {
+        **place.who,
+        **place.asked,
+        "method": name,
+        "objective": spec.objective_names,
+        "candidates": tried,
+        "search": search,
+    }
+    _add(stages, Stage(f"eval/{place.name}/{name}", "evaluate", params, {"data": "data", **candidates}))
 
 
-def _recipes(method: MethodSpec) -> list[dict[str, Any]]:
-    """Return the method's recipes in the order in which they are applied."""
-    return [{"part": part, **spec.model_dump(mode="json")} for part, spec, _ in method.recipes()]
+def _part_needs(study: StudySpec, method: str, place: _Place) -> dict[str, str]:
+    """Return the stages with each part's pairs and reference, by role."""
+    parts, referred = study.methods[method].mixture, _parts_with_reference(study, method)
+    return {
+        **{f"pairs/{key}": _pairs(study, place, part) for key, part in parts.items()},
+        **{f"reference/{key}": _reference(place, part) for key, part in referred.items()},
+    }
 
 
-def pairs_name(method: MethodSpec) -> str:
-    """Return the name of the pair set that a method trains on; methods with the same recipes share it."""
-    names = []
-    for recipe in _recipes(method):
-        extra = [f"{key}={value}" for key, value in sorted(recipe.items()) if key not in ("part", "recipe")]
-        # A mapping in the settings makes no folder name; the stage's key tells such sets apart.
-        plain = [text for text in extra if len(text) < 40 and "{" not in text]
-        names.append("-".join([recipe["recipe"], *plain]))
-    return "pairs/" + ("+".join(names) or "as-given")
+def _parts_with_reference(study: StudySpec, method: str) -> dict[str, PartSpec]:
+    """Return the parts of a method that some candidate looks up cached reference log-probs for."""
+    trainings = (study.resolve(method, candidate)[0] for candidate in study.candidates(method))
+    if not any(training.reference == "cached" for training in trainings):
+        return {}
+    parts = study.methods[method].mixture
+    return {key: part for key, part in parts.items() if objectives[part.objective].needs_reference}
 
 
-def _pairs(study: StudySpec, method: MethodSpec) -> Stage:
-    params = {"recipes": _recipes(method), "seed": study.seeds[0]}
-    return Stage(pairs_name(method), "pairs", params, {"data": "data"})
+def _pairs(study: StudySpec, place: _Place, part: PartSpec) -> str:
+    return pair_stage(study, part, place.name, place.who["seed"]).name
 
 
-def _reference_cells(study: StudySpec) -> dict[str, list[Cell]]:
-    """Return, for each pair set, the cells that some objective needs the reference in."""
-    wanted: dict[str, set[Cell]] = {}
-    for method in study.methods.values():
-        objective = objectives[method.objective]
-        if objective.needs_reference:
-            wanted.setdefault(pairs_name(method), set()).update(objective.cells)
-    return {name: [cell for cell in Cell if cell in cells] for name, cells in wanted.items()}
+def _reference(place: _Place, part: PartSpec) -> str:
+    return f"reference/{place.name}/{set_name(part)}"
+
+
+def _told(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the parts' objective settings as one mapping; a mixture's keys begin with the part's name."""
+    if len(settings) == 1:
+        return dict(next(iter(settings.values())))
+    return {f"{name}.{key}": value for name, own in settings.items() for key, value in own.items()}

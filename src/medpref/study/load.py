@@ -73,7 +73,9 @@ def load_study(path: Path, overrides: dict[str, Any] | None = None) -> StudySpec
 
 def _set(content: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
-        content = content.setdefault(key, {})
+        # An empty key is null in YAML.
+        content[key] = content.get(key) or {}
+        content = content[key]
     content[keys[-1]] = value
 
 

@@ -6,6 +6,7 @@ import platform
 import shutil
 import sys
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,8 @@ from medpref.study.graph import build_graph
 from medpref.study.schedule import run_stages
 from medpref.study.spec import StudySpec
 from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
+from medpref.study.stages.pairs import LEFT_OUT
+from medpref.study.stages.training import REUSE
 
 LOGS = ("*.eval.jsonl", "search.json", "training.jsonl")
 
@@ -41,7 +44,8 @@ def run_study(study: StudySpec, folder: Path, console: Console, cache: Path | No
         study: the study.
         folder: where everything goes.
         console: for progress.
-        cache: a folder that keeps trained starts for other runs; none by default.
+        cache: a folder that keeps trained starts, reference log-probs and image features for other runs; by
+            default the last two are kept in the run's own folder.
 
     Returns:
         The content of ``results.json``.
@@ -80,15 +84,27 @@ def _run(study: StudySpec, folder: Path, console: Console, cache: Path | None) -
     if cache:
         fetch_starts(cache, folder, keys)
     with Progress(console) as progress:
-        run_stages(stages, keys, folder, workers, progress)
+        run_stages(stages, keys, folder, workers, progress, cache=cache or folder / "cache")
     if cache:
         keep_starts(cache, folder, keys)
     collect_logs(folder, stages)
     results = summarise(folder, study)
     write_json(folder / "results.json", results)
     seconds = {name: read_json(stage_folder(folder, name) / STAMP)["seconds"] for name in stages}
-    write_json(folder / "run.json", describe_run(study, started, time.monotonic() - clock, seconds))
+    about = describe_run(study, started, time.monotonic() - clock, seconds)
+    reuse = reused(folder, stages)
+    write_json(folder / "run.json", {**about, "reuse": reuse})
+    for stage, kinds in reuse.items():
+        for kind, report in kinds.items():
+            for file in report["damaged"]:
+                console.print(f"{stage}: {kind} were computed again, as this file is damaged: {file}")
     return results
+
+
+def reused(folder: Path, stages: dict[str, Stage]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what each stage computed and what it found in the cache, by stage and sort of thing."""
+    files = {name: stage_folder(folder, name) / REUSE for name in stages}
+    return {name: read_json(file) for name, file in files.items() if file.is_file()}
 
 
 def _check_folder(folder: Path, study: StudySpec) -> None:
@@ -128,9 +144,18 @@ def collect_logs(folder: Path, stages: dict[str, Stage]) -> None:
 
 
 def data_facts(folder: Path, stages: dict[str, Stage]) -> dict[str, Any]:
-    """Return what the data stage told of the data, with the pairs that were too long for a backbone added."""
+    """Return what the data stage told of the data, with what became of the pairs later.
+
+    Added are the pairs that were too long for a backbone, and under ``left_out`` those that a recipe made
+    nothing of.
+    """
     facts: dict[str, Any] = read_json(stage_folder(folder, "data") / "data.json")
-    for name in stages:
+    facts["left_out"] = {}
+    for name, stage in stages.items():
+        if stage.work == "pairs":
+            rows = [row for _, row in read_jsonl(stage_folder(folder, name) / LEFT_OUT)]
+            reasons = Counter(f"{name}: {row['recipe']}: {row['reason']}" for row in rows)
+            facts["left_out"].update(sorted(reasons.items()))
         skipped = stage_folder(folder, name) / "too-long.jsonl"
         # A reference pass skips the same pairs as the training that it is for.
         if skipped.is_file() and not name.startswith("reference/"):
@@ -141,12 +166,17 @@ def data_facts(folder: Path, stages: dict[str, Stage]) -> dict[str, Any]:
 
 
 def put_aside(folder: Path) -> str | None:
-    """Return a line that counts the rows a run did not use and says where they are named, or None."""
-    reasons: dict[str, int] = read_json(folder / "logs" / "data.json")["quarantined"]
-    if not reasons:
-        return None
-    listed = ", ".join(f"{count} × {reason}" for reason, count in reasons.items())
-    return f"{sum(reasons.values())} rows were put aside ({listed}); see quarantine.jsonl and too-long.jsonl."
+    """Return lines that count what a run did not use and say where it is named, or None."""
+    facts = read_json(folder / "logs" / "data.json")
+    lines = []
+    if facts["quarantined"]:
+        listed = ", ".join(f"{count} × {reason}" for reason, count in facts["quarantined"].items())
+        count = sum(facts["quarantined"].values())
+        lines.append(f"{count} rows were put aside ({listed}); see quarantine.jsonl and too-long.jsonl.")
+    if facts["left_out"]:
+        lines.append("Recipes made nothing of some pairs; each pair set's left-out.jsonl names them:")
+        lines += [f"  {count} × {reason}" for reason, count in facts["left_out"].items()]
+    return "\n".join(lines) or None
 
 
 def headline(study: StudySpec) -> list[tuple[str, str, str]]:

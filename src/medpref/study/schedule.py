@@ -19,7 +19,13 @@ _updates: Any = None
 
 
 def run_stages(
-    stages: Mapping[str, Stage], keys: Mapping[str, str], run: Path, workers: int, progress: Progress
+    stages: Mapping[str, Stage],
+    keys: Mapping[str, str],
+    run: Path,
+    workers: int,
+    progress: Progress,
+    *,
+    cache: Path,
 ) -> None:
     """Run every stage that is not done yet, each after those that it needs.
 
@@ -29,6 +35,7 @@ def run_stages(
         run: the run's folder.
         workers: processes side by side; with one, everything runs in this process.
         progress: told of starts, work done and ends.
+        cache: where stages keep what others may use again.
 
     Raises:
         MedprefError: a stage failed; the others that were running are stopped, finished ones are kept.
@@ -43,9 +50,11 @@ def run_stages(
         for name in stages:
             if name not in done:
                 progress.begin(name)
-                progress.end(name, execute(stages[name], keys[name], run, progress.update))
+                progress.end(name, execute(stages[name], keys[name], run, cache, progress.update))
         return
-    _Pool(stages, keys, run, workers, progress).run([name for name in ranked if name not in done], done)
+    _Pool(stages, keys, run, workers, progress, cache).run(
+        [name for name in ranked if name not in done], done
+    )
 
 
 class _Pool:
@@ -58,14 +67,14 @@ class _Pool:
         run: Path,
         workers: int,
         progress: Progress,
+        cache: Path,
     ) -> None:
-        self.stages, self.keys, self.folder, self.workers, self.progress = (
-            stages,
-            keys,
-            run,
-            workers,
-            progress,
-        )
+        self.stages = stages
+        self.keys = keys
+        self.folder = run
+        self.workers = workers
+        self.progress = progress
+        self.cache = cache
         context = mp.get_context("spawn")
         self.updates: Any = context.Queue()
         self.executor = ProcessPoolExecutor(workers, context, _begin_worker, (self.updates, os.getpid()))
@@ -75,13 +84,12 @@ class _Pool:
         running: dict[Future[float], str] = {}
         try:
             while waiting or running:
-                ready = [n for n in waiting if set(self.stages[n].needs.values()) <= done]
+                ready = [name for name in waiting if self.stages[name].before() <= done]
                 for name in ready[: self.workers - len(running)]:
                     waiting.remove(name)
                     self.progress.begin(name)
-                    running[self.executor.submit(_work, self.stages[name], self.keys[name], self.folder)] = (
-                        name
-                    )
+                    work = (self.stages[name], self.keys[name], self.folder, self.cache)
+                    running[self.executor.submit(_work, *work)] = name
                 finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 self._pass_on_updates()
                 for future in finished:
@@ -123,5 +131,5 @@ def _begin_worker(updates: Any, parent: int) -> None:
     prepare_process()
 
 
-def _work(stage: Stage, key: str, run: Path) -> float:
-    return execute(stage, key, run, lambda *update: _updates.put(update))
+def _work(stage: Stage, key: str, run: Path, cache: Path) -> float:
+    return execute(stage, key, run, cache, lambda *update: _updates.put(update))

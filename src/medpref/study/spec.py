@@ -1,53 +1,25 @@
 """What a study file may say."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from medpref.errors import InputError, did_you_mean
 from medpref.evaluation.tasks import tasks
 from medpref.objectives import objectives
-from medpref.pairs.recipes import Recipe, image_recipes, response_recipes, weight_recipes
 from medpref.pairs.sources import sources
 from medpref.starts import backbones
 from medpref.study.explain import check_settings
+from medpref.study.method import MethodSpec, Name, Settled, Strict, located
+from medpref.study.presets import with_preset
 from medpref.training.settings import TrainingSettings
-
-
-@contextmanager
-def located(key: str) -> Iterator[None]:
-    """Say that an error was found below the dotted `key`."""
-    try:
-        yield
-    except InputError as error:
-        error.where = f"{key}.{error.where}" if error.where else key
-        raise
-
-
-class Strict(BaseModel):
-    """A part of a study: unknown keys fail."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Settled(Strict):
-    """A part that names a registered thing and carries that thing's own settings beside the name."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The keys that belong to the named thing."""
-        return dict(self.model_extra or {})
 
 
 class BackboneSpec(Settled):
     """One backbone: a name for the tables, a family, and the family's settings."""
 
-    name: str = Field(pattern=r"^[\w.+-]+$")
+    name: Name
     family: str
 
 
@@ -57,64 +29,13 @@ class DataSpec(Settled):
     source: str
 
 
-class RecipeSpec(Settled):
-    """A recipe by name, with its settings."""
-
-    recipe: str
-
-
-class MethodSpec(Strict):
-    """One method: an objective on pairs made by recipes.
-
-    Attributes:
-        objective: the loss's name.
-        settings: the loss's settings, such as ``beta``.
-        rejected_response: recipe for the rejected response; without it the data's own is used.
-        rejected_image: recipe for the rejected image.
-        weight: recipe for the pair weight.
-        training: what this method trains differently from the study's `training`.
-        candidates: settings to search over, in place of the study's; as many as every other method has.
-    """
-
-    objective: str
-    settings: dict[str, Any] = {}
-    rejected_response: RecipeSpec | None = None
-    rejected_image: RecipeSpec | None = None
-    weight: RecipeSpec | None = None
-    training: dict[str, Any] = {}
-    candidates: tuple[dict[str, Any], ...] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_recipes(cls, value: Any) -> Any:
-        """Let ``rejected_image: crop`` stand for ``rejected_image: {recipe: crop}``."""
-        if not isinstance(value, dict):
-            return value
-        roles = ("rejected_response", "rejected_image", "weight")
-        return {k: {"recipe": v} if k in roles and isinstance(v, str) else v for k, v in value.items()}
-
-    def recipes(self) -> Iterator[tuple[str, RecipeSpec, Recipe[Any]]]:
-        """Yield (key, what the study says, recipe) in the order in which recipes are applied."""
-        registries = {
-            "rejected_response": response_recipes,
-            "rejected_image": image_recipes,
-            "weight": weight_recipes,
-        }
-        for key, registry in registries.items():
-            spec = getattr(self, key)
-            if spec is not None:
-                with located(key):
-                    recipe = registry[spec.recipe]
-                yield key, spec, recipe
-
-
 class SearchSpec(Strict):
     """How settings are chosen: by one metric on the validation split, with the same budget for each method.
 
     Attributes:
         task: whose validation samples are asked.
         metric: the score that decides.
-        candidates: settings of training or objective, one training run each.
+        candidates: settings of training or objectives, one training run each.
     """
 
     task: str
@@ -131,12 +52,11 @@ class StudySpec(Strict):
         data: the source.
         backbones: one or more.
         sft: how the prepared backbone becomes the SFT model that every method starts from.
-        methods: by the name that stands in the tables.
+        methods: by the name that stands in the tables; what a preset says is in place.
         controls: the methods that all others are compared with; ``sft`` is the starting point itself.
         training: the settings that all methods share.
         search: how settings are chosen.
         tasks: what is asked on the test split.
-        headline: the metric of each task that methods are compared by; the task's own by default.
         seeds: one whole run each: start, SFT and methods.
         conditions: ``normal``, and ``blank`` for the image replaced by a uniform one.
         on_bad_row: put rows that fail a check aside, or stop at the first.
@@ -145,12 +65,12 @@ class StudySpec(Strict):
         workers: processes that run stages side by side; by default one for each core, two at most.
     """
 
-    study: str = Field(pattern=r"^[\w.+-]+$")
+    study: Name
     title: str = ""
     data: DataSpec
     backbones: tuple[BackboneSpec, ...] = Field(min_length=1)
     sft: TrainingSettings = TrainingSettings()
-    methods: dict[str, MethodSpec] = {}
+    methods: dict[Name, MethodSpec] = Field({})
     controls: tuple[str, ...] = ("sft",)
     training: TrainingSettings = TrainingSettings()
     search: SearchSpec | None = None
@@ -162,6 +82,19 @@ class StudySpec(Strict):
     generation_batch: int = Field(256, ge=1)
     workers: int | None = Field(None, ge=1)
     folder: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _presets(cls, value: Any) -> Any:
+        """Put each method over the preset that it names."""
+        if not isinstance(value, dict) or not isinstance(value.get("methods"), dict):
+            return value
+        methods = dict(value["methods"])
+        for name, method in methods.items():
+            if method is None or isinstance(method, dict):
+                with located(f"methods.{name}"):
+                    methods[name] = with_preset(str(name), method)
+        return {**value, "methods": methods}
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudySpec":
@@ -195,9 +128,7 @@ class StudySpec(Strict):
                 check_settings(backbones[backbone.family].settings, backbone.settings)
         for name, method in self.methods.items():
             with located(f"methods.{name}"):
-                objectives[method.objective].check_settings(method.settings, "settings")
-                for key, spec, recipe in method.recipes():
-                    check_settings(recipe.settings, spec.settings, key)
+                method.check()
         given = sources[self.data.source].tasks
         for key, task in [
             *(("tasks", t) for t in self.tasks),
@@ -226,28 +157,26 @@ class StudySpec(Strict):
         own = self.methods[method].candidates
         return own if own is not None else self.search.candidates if self.search else ({},)
 
-    def resolve(self, method: str, candidate: dict[str, Any]) -> tuple[TrainingSettings, dict[str, Any]]:
-        """Return a candidate's whole training settings and objective settings.
+    def resolve(
+        self, method: str, candidate: dict[str, Any]
+    ) -> tuple[TrainingSettings, dict[str, dict[str, Any]]]:
+        """Return a candidate's whole training settings, and each part's objective settings.
 
-        A candidate's key is a training setting or a setting of the objective.
+        A candidate's key is a training setting, or an objective's setting: of every part that has it.
 
         Raises:
             InputError: it is neither.
         """
         spec = self.methods[method]
-        objective = objectives[spec.objective]
         ours = {key: value for key, value in candidate.items() if key in TrainingSettings.model_fields}
         theirs = {key: value for key, value in candidate.items() if key not in ours}
-        for key in theirs:
-            if key not in objective.settings:
-                known = [*TrainingSettings.model_fields, *objective.settings]
-                where = f"methods.{method}.candidates" if spec.candidates else "search.candidates"
-                raise InputError(
-                    f"a candidate has the unknown setting {key!r}",
-                    where=where,
-                    remedy=did_you_mean(key, known),
-                )
-        objective.check_settings(theirs, f"methods.{method}.candidates")
+        known = {key for part in spec.mixture.values() for key in objectives[part.objective].settings}
+        for key in theirs.keys() - known:
+            raise InputError(
+                f"a candidate has the unknown setting {key!r}",
+                where=f"methods.{method}.candidates" if spec.candidates else "search.candidates",
+                remedy=did_you_mean(key, [*TrainingSettings.model_fields, *known]),
+            )
         if "precision" in {**spec.training, **ours}:
             raise InputError(
                 "precision is the same for all methods, as the reference is",
@@ -256,4 +185,10 @@ class StudySpec(Strict):
             )
         merged = {**self.training.model_dump(), **spec.training, **ours}
         training = check_settings(TrainingSettings, merged, f"methods.{method}.training")
-        return training, {**objective.settings, **spec.settings, **theirs}
+        settings = {}
+        for name, part in spec.mixture.items():
+            objective = objectives[part.objective]
+            tried = {key: value for key, value in theirs.items() if key in objective.settings}
+            objective.check_settings(tried, f"methods.{method}.candidates")
+            settings[name] = {**objective.settings, **part.settings, **tried}
+        return training, settings

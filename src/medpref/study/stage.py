@@ -22,6 +22,8 @@ class Stage:
         params: what the function is given besides earlier results; plain JSON values.
         needs: names of the stages whose folders it reads, by role.
         threads: processor threads it computes with. Part of the key: sums in another order round differently.
+        after: names of stages that must have ended before it begins, though its result does not depend on
+            theirs; no part of the key.
     """
 
     name: str
@@ -29,6 +31,11 @@ class Stage:
     params: Mapping[str, Any] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
+    after: tuple[str, ...] = ()
+
+    def before(self) -> set[str]:
+        """Return the names of the stages that must have ended before this one begins."""
+        return {*self.needs.values(), *self.after}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,7 @@ class StageContext:
         params: the stage's parameters.
         needs: folders of earlier stages, by role.
         run: the run's folder; files below it are named relative to it in logs.
+        cache: where results that other stages or runs may use again are kept.
         advance: call with the amount of work done.
         expect: call with the whole amount of work, once it is known.
     """
@@ -49,6 +57,7 @@ class StageContext:
     params: Mapping[str, Any]
     needs: Mapping[str, Path]
     run: Path
+    cache: Path
     advance: Callable[[int], None]
     expect: Callable[[int], None]
 

@@ -1,8 +1,17 @@
 """Recipes that make the rejected side of pairs and their weights; one file for each part of a pair."""
 
-from medpref.pairs.recipes.base import Recipe
+from medpref.pairs.recipes import sampled as sampled
+from medpref.pairs.recipes.base import LeftOut, Recipe, RecipeContext, StartModel
 from medpref.pairs.recipes.images import image_recipes
 from medpref.pairs.recipes.responses import response_recipes
 from medpref.pairs.recipes.weights import weight_recipes
 
-__all__ = ["Recipe", "image_recipes", "response_recipes", "weight_recipes"]
+__all__ = [
+    "LeftOut",
+    "Recipe",
+    "RecipeContext",
+    "StartModel",
+    "image_recipes",
+    "response_recipes",
+    "weight_recipes",
+]

@@ -2,14 +2,15 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from medpref.pairs.pair import Pair
+from medpref.errors import InputError
+from medpref.pairs.pair import ImageRole, Pair
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
@@ -20,6 +21,72 @@ class NoSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class StartModel(Protocol):
+    """The model that the methods start from, as far as recipes use it."""
+
+    def answer(
+        self,
+        pairs: Sequence[Pair],
+        role: ImageRole,
+        *,
+        temperature: float,
+        max_new_tokens: int,
+        seed: int,
+    ) -> list[str]:
+        """Answer each pair's prompt on its images of `role`.
+
+        The answers depend on the pairs, the settings and the seed, not on the order of the pairs.
+        """
+
+    def is_right(self, pair: Pair, answer: str) -> bool:
+        """Tell whether `answer` says what the pair's chosen response says."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A pair that a recipe made nothing of, and why."""
+
+    id: str
+    recipe: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeContext:
+    """What a recipe may use besides the pairs and its settings.
+
+    Attributes:
+        seed: of everything that is drawn.
+        folder: where files go.
+        visual_kinds: the question kinds whose answer has to be read off the image, as far as the data's
+            source knows them.
+        model: what the methods start from; only for recipes that need it.
+        left_out: the pairs that recipes made nothing of.
+        advance: called with the number of pairs done, for progress.
+    """
+
+    seed: int
+    folder: Path
+    visual_kinds: Sequence[str] = ()
+    model: StartModel | None = None
+    left_out: list[LeftOut] = field(default_factory=list)
+    advance: Callable[[int], None] = lambda _: None
+
+    def leave_out(self, pair: Pair, recipe: str, reason: str) -> None:
+        """Note that `recipe` makes nothing of `pair`."""
+        self.left_out.append(LeftOut(pair.id, recipe, reason))
+
+    def start_model(self) -> StartModel:
+        """Return the model.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.model is None:
+            raise InputError("this recipe asks a model, and there is none here")
+        return self.model
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe(Generic[SettingsT]):
     """One way to make a part of a pair.
@@ -27,23 +94,30 @@ class Recipe(Generic[SettingsT]):
     Attributes:
         summary: one line for listings.
         settings: the recipe's settings; unknown keys fail.
-        make: ``make(pairs, settings, seed, folder)`` returns the pairs with the part in place; files go
-            below `folder`. The same pairs and seed give the same result, whatever the order of the pairs.
+        make: ``make(pairs, settings, context)`` returns the pairs with the part in place; those that it can
+            make nothing of are left out and noted in the context. The same pairs and seed give the same
+            result, whatever the order of the pairs.
+        needs_model: whether the context must hold the model that the methods start from.
     """
 
     summary: str
     settings: type[SettingsT]
-    make: Callable[[Sequence[Pair], SettingsT, int, Path], list[Pair]]
+    make: Callable[[Sequence[Pair], SettingsT, RecipeContext], list[Pair]]
+    needs_model: bool = False
 
-    def run(self, pairs: Sequence[Pair], settings: dict[str, Any], seed: int, folder: Path) -> list[Pair]:
+    def run(self, pairs: Sequence[Pair], settings: dict[str, Any], context: RecipeContext) -> list[Pair]:
         """Check `settings` and make the part for all `pairs`."""
-        return self.make(pairs, self.settings.model_validate(settings), seed, folder)
+        return self.make(pairs, self.settings.model_validate(settings), context)
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
     """Return a generator that depends on the seed and the names alone, not on what was drawn before."""
-    digest = hashlib.sha256("\0".join(names).encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+    return np.random.default_rng([seed, seed_of(*names)])
+
+
+def seed_of(*names: str) -> int:
+    """Return a seed below 2⁶⁴ that depends on the names alone."""
+    return int.from_bytes(hashlib.sha256("\0".join(names).encode()).digest()[:8], "little")
 
 
 def note_recipe(pair: Pair, name: str, seed: int) -> Pair:

@@ -13,7 +13,7 @@ from medpref.errors import InputError
 from medpref.files import content_hash
 from medpref.pairs.images import open_image, open_mask, save_png
 from medpref.pairs.pair import ImageRole, Pair
-from medpref.pairs.recipes.base import Recipe, generator, note_recipe
+from medpref.pairs.recipes.base import Recipe, RecipeContext, generator, note_recipe
 from medpref.registry import Registry
 
 Pixels = UInt8[np.ndarray, "h w *c"]
@@ -125,8 +125,8 @@ def _recipe(
 ) -> None:
     """Register a corruption of single images as a recipe on pairs."""
 
-    def make(pairs: Sequence[Pair], chosen: ImageSettings, seed: int, folder: Path) -> list[Pair]:
-        return [_corrupt_pair(pair, name, corrupt, chosen, seed, folder) for pair in pairs]
+    def make(pairs: Sequence[Pair], chosen: ImageSettings, context: RecipeContext) -> list[Pair]:
+        return [_corrupt_pair(pair, name, corrupt, chosen, context.seed, context.folder) for pair in pairs]
 
     image_recipes.add(name, Recipe(summary, settings, make))
 

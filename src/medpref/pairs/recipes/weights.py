@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from medpref.errors import InputError
 from medpref.pairs.pair import Pair
-from medpref.pairs.recipes.base import Recipe, note_recipe
+from medpref.pairs.recipes.base import Recipe, RecipeContext, note_recipe
 from medpref.registry import Registry
 
 weight_recipes: Registry[Recipe[Any]] = Registry("weight recipe")
@@ -60,7 +59,7 @@ def _weigh(
     ]
 
 
-def given(pairs: Sequence[Pair], settings: WeightSettings, seed: int, folder: Path) -> list[Pair]:
+def given(pairs: Sequence[Pair], settings: WeightSettings, context: RecipeContext) -> list[Pair]:
     """Use the weights that came with the pairs.
 
     Raises:
@@ -69,13 +68,13 @@ def given(pairs: Sequence[Pair], settings: WeightSettings, seed: int, folder: Pa
     for pair in pairs:
         if pair.weight is None:
             raise InputError("the pair came without a weight", where=f"pair {pair.id}")
-    return _weigh(pairs, [pair.weight or 0.0 for pair in pairs], settings, "given", seed)
+    return _weigh(pairs, [pair.weight or 0.0 for pair in pairs], settings, "given", context.seed)
 
 
-def by_kind(pairs: Sequence[Pair], settings: KindSettings, seed: int, folder: Path) -> list[Pair]:
+def by_kind(pairs: Sequence[Pair], settings: KindSettings, context: RecipeContext) -> list[Pair]:
     """Weigh pairs by their question kind."""
     raw = [settings.kinds.get(pair.kind or "", settings.other) for pair in pairs]
-    return _weigh(pairs, raw, settings, "by-kind", seed)
+    return _weigh(pairs, raw, settings, "by-kind", context.seed)
 
 
 weight_recipes.add("given", Recipe("the weights that came with the pairs", WeightSettings, given))

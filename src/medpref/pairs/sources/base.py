@@ -126,6 +126,7 @@ class Source:
         texts: ``texts(settings)`` returns the training texts that a tokenizer may learn from.
         digest: ``digest(settings)`` changes when the files behind the settings change.
         work: ``work(settings)`` is how often `advance` will be called, for progress.
+        visual_kinds: the question kinds whose answer has to be read off the image, where the source knows.
     """
 
     summary: str
@@ -135,6 +136,7 @@ class Source:
     texts: Callable[[Any], Iterable[str]]
     digest: Callable[[Any], Any] = lambda _: None
     work: Callable[[Any], int | None] = lambda _: None
+    visual_kinds: tuple[str, ...] = ()
 
 
 sources: Registry[Source] = Registry("data source")

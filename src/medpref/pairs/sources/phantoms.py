@@ -10,7 +10,7 @@ from medpref.pairs.images import save_png
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, Provenance, ResponseRole
 from medpref.pairs.sample import Sample
 from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
-from medpref.phantoms import DEFAULT_CONTRAST, Phantom, generate, vocabulary
+from medpref.phantoms import DEFAULT_CONTRAST, VISUAL_KINDS, Phantom, generate, vocabulary
 
 # Streams of phantoms that never meet: each split draws from a seed of its own.
 STREAMS = {"train": 1, "pool": 2, "validation": 3, "test": 4}
@@ -124,5 +124,6 @@ sources.add(
         load=load,
         texts=lambda _: vocabulary(),
         work=lambda settings: sum(getattr(settings, split) for split in STREAMS),
+        visual_kinds=VISUAL_KINDS,
     ),
 )

@@ -22,6 +22,8 @@ from medpref.pairs.store import PairFile, Quarantined, decode_lines, read_pairs
 
 QUESTIONS = "qa.jsonl"
 PAIRS = "preference_mmedpo.jsonl"
+VISUAL_KINDS = ("pres", "pos", "abn", "size", "attrib", "color", "count")
+"""The question types, in lower case, that ask for what is found; the others ask how it was taken."""
 
 
 PUBLISHED = Provenance("MMedPO on VQA-RAD", "written by a model", licence="Apache-2.0")
@@ -165,5 +167,6 @@ sources.add(
         load=load,
         texts=texts,
         digest=digest,
+        visual_kinds=VISUAL_KINDS,
     ),
 )

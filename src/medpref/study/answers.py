@@ -1,0 +1,74 @@
+"""What the model that a study's methods start from says of pairs: the rejected responses it makes itself."""
+
+from collections.abc import Sequence
+
+import torch
+
+from medpref.backbones.base import Backbone
+from medpref.evaluation.scores.closed import score_closed
+from medpref.pairs.pair import ImageRole, Pair, ResponseRole
+from medpref.pairs.recipes.base import seed_of
+from medpref.scoring.inputs import InputCache
+
+
+class ModelAnswers:
+    """A backbone as recipes see it (`medpref.pairs.recipes.StartModel`).
+
+    Args:
+        backbone: the model; put into evaluation mode.
+        inputs: token ids and pixels, kept between calls.
+        batch: pairs that are answered at a time.
+    """
+
+    def __init__(self, backbone: Backbone, inputs: InputCache, *, batch: int) -> None:
+        backbone.model.eval()
+        self.backbone = backbone
+        self.inputs = inputs
+        self.batch = batch
+
+    def answer(
+        self,
+        pairs: Sequence[Pair],
+        role: ImageRole,
+        *,
+        temperature: float,
+        max_new_tokens: int,
+        seed: int,
+    ) -> list[str]:
+        """Answer each pair's prompt on its images of `role`."""
+        # By length, so that little is padded; then by id, so that the batches are the same in any order.
+        order = sorted(
+            range(len(pairs)), key=lambda i: (len(self.inputs.prompt_ids(pairs[i].prompt)), pairs[i].id)
+        )
+        answers = [""] * len(pairs)
+        for start in range(0, len(order), self.batch):
+            places = order[start : start + self.batch]
+            asked = [pairs[place] for place in places]
+            drawn = seed_of(str(seed), role, *(pair.id for pair in asked))
+            made = self._answer(asked, role, temperature, max_new_tokens, drawn)
+            for place, answer in zip(places, made, strict=True):
+                answers[place] = answer
+        return answers
+
+    def _answer(
+        self, pairs: Sequence[Pair], role: ImageRole, temperature: float, max_new_tokens: int, seed: int
+    ) -> list[str]:
+        shown = [pair.images.get(role, ()) for pair in pairs]
+        numbers = {path: number for number, path in enumerate(dict.fromkeys(p for s in shown for p in s))}
+        stack = [self.inputs.pixels(path) for path in numbers]
+        return self.backbone.generate(
+            [pair.prompt for pair in pairs],
+            torch.stack(stack).to(self.backbone.device) if stack else None,
+            [[numbers[path] for path in paths] for paths in shown],
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+
+    def is_right(self, pair: Pair, answer: str) -> bool:
+        """Tell whether an answer is right: yes and no are read by polarity, others word for word.
+
+        Case, punctuation and articles do not count. Of a long response this takes any other wording for a
+        wrong one.
+        """
+        return score_closed(answer, pair.responses[ResponseRole.CHOSEN]).correct

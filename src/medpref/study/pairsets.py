@@ -1,0 +1,63 @@
+"""The pair sets that a study's methods train on: equal recipes on equal pairs make one set."""
+
+from typing import Any
+
+from medpref.files import content_hash
+from medpref.pairs.sources import sources
+from medpref.study.method import PairSpec
+from medpref.study.spec import StudySpec
+from medpref.study.stage import Stage
+
+
+def pair_stage(study: StudySpec, spec: PairSpec, place: str, seed: int) -> Stage:
+    """Return the stage that makes the pair set of `spec`.
+
+    Args:
+        study: the study.
+        spec: kinds and recipes.
+        place: ``BACKBONE/seed-SEED``, where the set depends on the model that the methods start from.
+        seed: of that place.
+    """
+    recipes = _recipes(spec)
+    params = {
+        "recipes": recipes,
+        "kinds": list(spec.kinds) if spec.kinds else None,
+        "visual_kinds": list(sources[study.data.source].visual_kinds),
+    }
+    if not spec.needs_model:
+        return Stage(f"pairs/{set_name(spec)}", "pairs", {**params, "seed": study.seeds[0]}, {"data": "data"})
+    return Stage(
+        f"pairs/{place}/{set_name(spec)}",
+        "pairs",
+        {**params, "seed": seed, "batch": study.generation_batch},
+        {"data": "data", "model": f"sft/{place}"},
+    )
+
+
+def set_name(spec: PairSpec) -> str:
+    """Return the name of a pair set; specs with the same kinds and recipes share it."""
+    names: list[str] = []
+    untold: list[Any] = []
+    for recipe in _recipes(spec):
+        told = [text for key, value in sorted(recipe["settings"].items()) if _tells(text := f"{key}={value}")]
+        names.append("-".join([recipe["recipe"], *told]))
+        if len(told) < len(recipe["settings"]):
+            untold.append(recipe)
+    if spec.kinds:
+        kinds = f"kinds={','.join(spec.kinds)}"
+        names.insert(0, kinds if _tells(kinds) else "kinds")
+        untold += [] if _tells(kinds) else [kinds]
+    return "+".join([*names, *([content_hash(untold)[:6]] if untold else [])]) or "as-given"
+
+
+def _tells(text: str) -> bool:
+    """Tell whether a setting may stand in a folder's name; a hash tells the others apart."""
+    return len(text) < 40 and not set("{}[]/") & set(text)
+
+
+def _recipes(spec: PairSpec) -> list[dict[str, Any]]:
+    """Return the recipes in the order in which they are applied."""
+    return [
+        {"part": part, "recipe": said.recipe, "settings": said.model_dump(mode="json", exclude={"recipe"})}
+        for part, said, _ in spec.recipes()
+    ]

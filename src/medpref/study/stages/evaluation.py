@@ -1,0 +1,140 @@
+"""The stages that ask models: validation, the test, and the baselines that look at nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from medpref.backbones import load_backbone
+from medpref.backbones.base import Backbone
+from medpref.errors import InputError
+from medpref.evaluation.baselines import BASELINES, Answered
+from medpref.evaluation.log import LogHeader, mean_score
+from medpref.evaluation.predict import make_log, predict
+from medpref.evaluation.tasks import tasks
+from medpref.files import read_json, read_jsonl, write_json, write_jsonl
+from medpref.pairs.sources.base import read_split
+from medpref.scoring.inputs import InputCache
+from medpref.study.stage import StageContext, stage_functions
+
+
+def validate(backbone: Backbone, inputs: InputCache, context: StageContext) -> dict[str, Any]:
+    """Return the search metric on the validation samples."""
+    search = context.params["search"]
+    task = tasks[search["task"]]
+    samples = read_split(context.needs["data"], "validation", search["task"])
+    path = context.folder / "validation.predictions.jsonl"
+    answers = predict(
+        backbone,
+        samples,
+        path,
+        max_new_tokens=task.max_new_tokens,
+        batch=context.params["batch"],
+        inputs=inputs,
+    )
+    header = LogHeader("", "", "", 0, task.name, task.version, "normal", "validation")
+    value, n = mean_score(make_log(header, task, samples, answers, context.run).records, search["metric"])
+    if n == 0:
+        raise InputError(
+            f"no validation sample of {task.name} has the metric {search['metric']!r}", where="search"
+        )
+    return {"value": value, "n": n}
+
+
+@stage_functions.register("evaluate")
+def evaluate(context: StageContext) -> None:
+    """Choose the best candidate on validation, and ask it the test samples once."""
+    params = context.params
+    roles = sorted(
+        (role for role in context.needs if role.startswith("candidate-")), key=lambda r: int(r[10:])
+    )
+    chosen = choose(context, roles)
+    folder = context.needs[roles[chosen]]
+    backbone = load_backbone(folder / "model")
+    inputs = InputCache(backbone)
+    samples = {task: read_split(context.needs["data"], "test", task) for task in params["tasks"]}
+    context.expect(sum(map(len, samples.values())) * len(params["conditions"]))
+    for task in params["tasks"]:
+        for condition in params["conditions"]:
+            header = LogHeader(
+                study=params["study"],
+                backbone=params["backbone"],
+                method=params["method"],
+                seed=params["seed"],
+                task=task,
+                task_version=tasks[task].version,
+                condition=condition,
+                split="test",
+                model=read_json(folder / "model.json")["fingerprint"],
+                decoding={"strategy": "greedy", "max_new_tokens": tasks[task].max_new_tokens},
+            )
+            answers = predict(
+                backbone,
+                samples[task],
+                context.folder / f"{task}.{condition}.predictions.jsonl",
+                max_new_tokens=tasks[task].max_new_tokens,
+                batch=params["batch"],
+                blank=condition == "blank",
+                inputs=inputs,
+                advance=context.advance,
+            )
+            log = make_log(header, tasks[task], samples[task], answers, context.run)
+            log.write(context.folder / f"{task}.{condition}.eval.jsonl")
+    rows = [row for _, row in read_jsonl(folder / "training.jsonl")]
+    write_jsonl(context.folder / "training.jsonl", rows)
+
+
+def choose(context: StageContext, roles: Sequence[str]) -> int:
+    """Return the number of the best candidate on validation, the first of equals, and log the search."""
+    params = context.params
+    tried = params.get("candidates", [{}])
+    folders = [context.needs[role] for role in roles]
+    scores = [read_json(f / "validation.json") if params.get("search") else {} for f in folders]
+    best = max(range(len(folders)), key=lambda i: (scores[i].get("value", 0.0), -i))
+    rows = [
+        {
+            "settings": settings,
+            **score,
+            "tokens": read_json(folder / "model.json").get("tokens"),
+            "chosen": number == best,
+        }
+        for number, (settings, score, folder) in enumerate(zip(tried, scores, folders, strict=True))
+    ]
+    search = params.get("search") or {}
+    write_json(
+        context.folder / "search.json",
+        {
+            "backbone": params["backbone"],
+            "method": params["method"],
+            "objective": params.get("objective", "sft"),
+            "seed": params["seed"],
+            "split": "validation" if search else None,
+            "task": search.get("task"),
+            "metric": search.get("metric"),
+            "candidates": rows,
+        },
+    )
+    return best
+
+
+@stage_functions.register("baselines")
+def evaluate_baselines(context: StageContext) -> None:
+    """Answer the test samples without looking: what a score is worth is its distance from these."""
+    for task in context.params["tasks"]:
+        train = [
+            Answered(s.kinds, s.closed, s.gold) for s in read_split(context.needs["data"], "train", task)
+        ]
+        samples = read_split(context.needs["data"], "test", task)
+        for name, baseline in BASELINES.items():
+            answer = baseline(train)
+            header = LogHeader(
+                study=context.params["study"],
+                backbone="none",
+                method=f"baseline:{name}",
+                seed=0,
+                task=task,
+                task_version=tasks[task].version,
+                condition="normal",
+                split="test",
+            )
+            answers = [answer(sample.kinds, sample.closed) for sample in samples]
+            log = make_log(header, tasks[task], samples, answers, context.run)
+            log.write(context.folder / f"{task}.{name}.eval.jsonl")

@@ -1,0 +1,66 @@
+"""The stage that makes a pair set from the data's pool."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from medpref.backbones import load_backbone
+from medpref.errors import InputError, did_you_mean
+from medpref.files import write_jsonl
+from medpref.pairs.pair import Pair
+from medpref.pairs.recipes import RecipeContext
+from medpref.pairs.sources.base import read_data_pairs
+from medpref.pairs.store import read_pairs, write_pairs
+from medpref.scoring.inputs import InputCache
+from medpref.study.answers import ModelAnswers
+from medpref.study.method import RECIPES
+from medpref.study.stage import StageContext, stage_functions
+
+LEFT_OUT = "left-out.jsonl"
+
+
+@stage_functions.register("pairs")
+def make_pairs(context: StageContext) -> None:
+    """Apply the recipes to the pool; pairs that a recipe makes nothing of go to ``left-out.jsonl``."""
+    params = context.params
+    pairs = of_kinds(read_data_pairs(context.needs["data"], "pool"), params["kinds"])
+    recipe_context = RecipeContext(
+        seed=params["seed"],
+        folder=context.folder,
+        visual_kinds=params["visual_kinds"],
+        model=_model(context),
+        advance=context.advance,
+    )
+    for said in params["recipes"]:
+        recipe = RECIPES[said["part"]][said["recipe"]]
+        if recipe.needs_model:
+            context.expect(len(pairs))
+        pairs = recipe.run(pairs, said["settings"], recipe_context)
+    write_pairs(context.folder / "pairs.jsonl", pairs)
+    write_jsonl(context.folder / LEFT_OUT, [asdict(pair) for pair in recipe_context.left_out])
+
+
+def _model(context: StageContext) -> ModelAnswers | None:
+    folder = context.needs.get("model")
+    if folder is None:
+        return None
+    backbone = load_backbone(folder / "model")
+    return ModelAnswers(backbone, InputCache(backbone), batch=context.params["batch"])
+
+
+def of_kinds(pairs: Sequence[Pair], kinds: Sequence[str] | None) -> Sequence[Pair]:
+    """Return the pairs of the question kinds that a method trains on; of all for None.
+
+    Raises:
+        InputError: no pair is of one of the kinds.
+    """
+    known = {pair.kind for pair in pairs if pair.kind}
+    for kind in kinds or ():
+        if kind not in known:
+            raise InputError(f"no pair is of kind {kind!r}", where="kinds", remedy=did_you_mean(kind, known))
+    return [pair for pair in pairs if kinds is None or pair.kind in kinds]
+
+
+def read_stage_pairs(folder: Path) -> tuple[Pair, ...]:
+    """Read what `make_pairs` wrote; the images were checked when the data was read."""
+    return read_pairs(folder / "pairs.jsonl", fatal=True, verify_images=False).pairs

@@ -1,0 +1,154 @@
+"""The stages that score the reference and that train, the SFT model included."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from medpref.backbones import load_backbone
+from medpref.errors import InputError
+from medpref.files import write_json, write_jsonl
+from medpref.objectives import objectives
+from medpref.pairs.pair import Pair
+from medpref.pairs.sources.base import read_data_pairs
+from medpref.scoring.cells import Cell
+from medpref.scoring.features import FeatureCache
+from medpref.scoring.inputs import InputCache
+from medpref.scoring.scorer import Scorer
+from medpref.study.stage import StageContext, stage_functions
+from medpref.study.stages.evaluation import validate
+from medpref.study.stages.pairs import read_stage_pairs
+from medpref.study.stages.start import describe_model
+from medpref.training.arguments import last_checkpoint
+from medpref.training.parts import TrainingPart
+from medpref.training.reference import PassReport, ReferenceLogps, compute_reference
+from medpref.training.reference_store import ReferenceStore
+from medpref.training.settings import TrainingSettings
+from medpref.training.trainer import PreferenceTrainer
+
+TOO_LONG = "too-long.jsonl"
+REUSE = "reuse.json"
+"""What a stage found in the cache: how much was computed, how much reused, and which files were damaged."""
+
+
+@stage_functions.register("reference")
+def make_reference(context: StageContext) -> None:
+    """Score the pairs under the starting weights."""
+    backbone = load_backbone(context.needs["model"] / "model")
+    inputs = InputCache(backbone)
+    fitting = Fitting(inputs, context.params["on_too_long"])
+    pairs = fitting.keep(read_stage_pairs(context.needs["pairs"]))
+    write_jsonl(context.folder / TOO_LONG, fitting.skipped)
+    cells = [cell for cell in Cell if cell.key in context.params["cells"]]
+    context.expect(len(pairs))
+    scorer = Scorer(backbone, inputs, precision=context.params["precision"])
+    store = ReferenceStore(context.cache / "reference")
+    reference = compute_reference(scorer, pairs, cells, store=store, advance=context.advance)
+    reference.save(context.folder / "reference.safetensors")
+    if reference.report:
+        write_json(context.folder / REUSE, {"reference log-probs": reference.report._asdict()})
+
+
+class Fitting:
+    """Finds the pairs whose texts fit a backbone's context.
+
+    Args:
+        inputs: the backbone's.
+        on_too_long: what to do with a pair that does not fit: ``fatal`` or ``skip``.
+    """
+
+    def __init__(self, inputs: InputCache, on_too_long: str) -> None:
+        self._inputs = inputs
+        self._fatal = on_too_long == "fatal"
+        self._reasons: dict[str, str] = {}
+
+    @property
+    def skipped(self) -> list[dict[str, str]]:
+        """The pairs that did not fit, and why."""
+        return [{"id": ident, "reason": reason} for ident, reason in self._reasons.items()]
+
+    def keep(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Return the pairs that fit, and note the others.
+
+        Raises:
+            InputError: one does not fit and that is fatal.
+        """
+        kept = []
+        for pair in pairs:
+            try:
+                for role in pair.responses:
+                    self._inputs.ids(pair, role)
+                kept.append(pair)
+            except InputError as error:
+                if self._fatal:
+                    raise
+                self._reasons[pair.id] = error.what
+        return kept
+
+
+@stage_functions.register("train")
+def train(context: StageContext) -> None:
+    """Train one candidate, and ask the validation samples where the study searches."""
+    params = context.params
+    training = TrainingSettings.model_validate(params["training"])
+    context.expect(training.steps)
+    backbone = load_backbone(context.needs["model"] / "model")
+    inputs = InputCache(backbone)
+    fitting = Fitting(inputs, params["on_too_long"])
+    parts = [_part(said, context, fitting) for said in params["parts"]]
+    write_jsonl(context.folder / TOO_LONG, fitting.skipped)
+    trainer = PreferenceTrainer(
+        backbone,
+        parts,
+        training,
+        seed=params["seed"],
+        folder=context.folder / "checkpoints",
+        inputs=inputs,
+        advance=context.advance,
+    )
+    if not backbone.tower_trains:
+        trainer.scorer.features = kept_features(trainer.scorer, parts, context)
+    trainer.train(resume_from_checkpoint=last_checkpoint(context.folder / "checkpoints"))
+    trainer.write_log(context.folder / "training.jsonl")
+    trainer.save(context.folder / "model")
+    write_json(
+        context.folder / "model.json",
+        {**describe_model(backbone, context.folder / "model"), "tokens": trainer.state.num_input_tokens_seen},
+    )
+    if params.get("search"):
+        write_json(context.folder / "validation.json", validate(backbone, inputs, context))
+
+
+def kept_features(scorer: Scorer, parts: Sequence[TrainingPart], context: StageContext) -> FeatureCache:
+    """Return what the frozen tower says about all images that `parts` train on.
+
+    Each image is encoded by itself and before training: encoded in batches, its features would differ in the
+    last bits with what stands beside it, so by what other runs have kept and where a killed run goes on.
+    """
+    features = FeatureCache(folder=context.cache / "features")
+    shown = (
+        path
+        for part in parts
+        for pair in part.pairs
+        for cell in part.objective.cells
+        for path in pair.images.get(cell.image, ())
+    )
+    for path in dict.fromkeys(shown):
+        features.encode([path], scorer.backbone, scorer.inputs, scorer.precision)
+    report = PassReport(features.computed, features.from_disk, tuple(map(str, features.damaged)))
+    write_json(context.folder / REUSE, {"image features": report._asdict()})
+    return features
+
+
+def _part(said: dict[str, Any], context: StageContext, fitting: Fitting) -> TrainingPart:
+    """Return one part of a mixture with its pairs and its reference; the SFT model's pairs are the data's."""
+    made = context.needs.get(f"pairs/{said['name']}")
+    reference = context.needs.get(f"reference/{said['name']}")
+    return TrainingPart(
+        pairs=fitting.keep(
+            read_stage_pairs(made) if made else read_data_pairs(context.needs["data"], "train")
+        ),
+        objective=objectives[said["objective"]],
+        settings=said["settings"],
+        reference=ReferenceLogps.load(reference / "reference.safetensors") if reference else None,
+        share=said["share"],
+        name=said["name"],
+    )
