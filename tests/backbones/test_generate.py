@@ -89,3 +89,28 @@ def test_the_image_token_is_never_said(backbone: "LlavaBackbone", pixels: Tensor
 def test_a_limit_of_one_token(backbone: "LlavaBackbone", pixels: Tensor) -> None:
     (answer,) = backbone.generate([PROMPTS[0]], pixels, [IMAGES[0]], max_new_tokens=1)
     assert answer == text(backbone, greedy(backbone, PROMPTS[0], pixels, IMAGES[0])[:1])
+
+
+def test_sampling_depends_on_the_seed_alone(backbone: "LlavaBackbone", pixels: Tensor) -> None:
+    def sample(seed: int) -> list[str]:
+        return backbone.generate(PROMPTS, pixels, IMAGES, max_new_tokens=TOKENS, temperature=1.0, seed=seed)
+
+    first = sample(1)
+    state = torch.get_rng_state()
+    torch.rand(3)
+    moved = torch.get_rng_state()
+    assert sample(1) == first
+    assert torch.equal(torch.get_rng_state(), moved), "what others draw has changed"
+    assert not torch.equal(state, moved)
+    assert sample(2) != first
+
+
+def test_sampling_at_a_low_temperature_is_greedy(backbone: "LlavaBackbone", pixels: Tensor) -> None:
+    cold = backbone.generate(PROMPTS, pixels, IMAGES, max_new_tokens=TOKENS, temperature=1e-6)
+    assert cold == backbone.generate(PROMPTS, pixels, IMAGES, max_new_tokens=TOKENS)
+
+
+def test_samples_come_from_the_whole_vocabulary(backbone: "LlavaBackbone", pixels: Tensor) -> None:
+    # Hot, all tokens are about equally likely; the library's default keeps the fifty likeliest.
+    said = backbone.generate([PROMPTS[0]] * 600, pixels, [IMAGES[0]] * 600, max_new_tokens=1, temperature=50)
+    assert len(set(said)) > 80
