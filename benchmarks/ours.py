@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -29,7 +29,10 @@ class Switches:
         shared: all that stands on one image shares a row, instead of one row for each response and image.
         cached_reference: the reference is scored once, before training, instead of in every step.
         cached_features: the frozen tower sees each image once.
-        lean: split attention, a trimmed last layer, norms and rotations of our own.
+        lean: layers of our own: keys and values are not repeated for grouped heads, norms, rotations and
+            gated products save less.
+        split: attention takes what is plainly causal as such, and the mask for the branches only.
+        trim: the last layer computes only what is read.
         recompute: lean layers keep inputs only and compute again what follows from them.
     """
 
@@ -37,19 +40,32 @@ class Switches:
     cached_reference: bool = True
     cached_features: bool = True
     lean: bool = True
+    split: bool = True
+    trim: bool = True
     recompute: bool = True
 
 
+def _ladder() -> dict[str, Switches]:
+    """Return the variants from nothing to everything; each adds one saving."""
+    names = {
+        "shared": "+ shared rows",
+        "cached_reference": "+ cached reference",
+        "cached_features": "+ cached features",
+        "lean": "+ lean layers",
+        "split": "+ split attention",
+        "trim": "+ trimmed last layer",
+        "recompute": OURS,
+    }
+    switches = Switches(**dict.fromkeys(names, False))
+    ladder = {"medpref, separate rows": switches}
+    for switch, name in names.items():
+        switches = replace(switches, **{switch: True})
+        ladder[name] = switches
+    return ladder
+
+
 OURS = "medpref"
-# From nothing to everything; each step adds one saving.
-LADDER: dict[str, Switches] = {
-    "medpref, separate rows": Switches(False, False, False, False, False),
-    "+ shared rows": Switches(True, False, False, False, False),
-    "+ cached reference": Switches(True, True, False, False, False),
-    "+ cached features": Switches(True, True, True, False, False),
-    "+ lean layers": Switches(True, True, True, True, False),
-    OURS: Switches(),
-}
+LADDER = _ladder()
 
 
 class OurSide:
@@ -112,7 +128,9 @@ class Ours:
         """Set on a scorer, and on its backbone, which variants share, what can be set at any time."""
         scorer.precision = self._side.bench.precision
         backbone.lean = self.switches.lean
+        backbone.trim = self.switches.trim
         backbone.recompute = self.switches.recompute
+        scorer.split = self.switches.split
         return scorer
 
     def prepare(self, batches: Sequence[Sequence[Pair]]) -> None:

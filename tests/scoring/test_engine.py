@@ -90,6 +90,15 @@ def test_lean_layers_are_the_librarys(library: "LlavaBackbone", mixed: list[Pair
     check_equal(library, mixed, lean)
 
 
+@pytest.mark.parametrize(("split", "trim"), [(False, False), (True, False), (False, True)])
+def test_each_saving_by_itself(library: "LlavaBackbone", mixed: list[Pair], split: bool, trim: bool) -> None:
+    def lean() -> Scorer:
+        library.lean, library.trim, library.recompute = True, trim, False
+        return Scorer(library, split=split)
+
+    check_equal(library, mixed, lean)
+
+
 def test_saving_everything_changes_nothing(library: "LlavaBackbone", mixed: list[Pair]) -> None:
     def lean() -> Scorer:
         library.lean, library.recompute = True, False

@@ -36,6 +36,7 @@ class Tree(NamedTuple):
         allowed: which key each column behind the trunk may see.
         queries: the columns that are read behind the last layer.
         visible: which key each of `queries` may see.
+        trim: let the last layer compute nothing but `queries`; otherwise it computes all columns.
         recompute: save inputs and compute again, rather than save what follows from them.
     """
 
@@ -43,6 +44,7 @@ class Tree(NamedTuple):
     allowed: Bool[Tensor, "rows 1 branches tokens"]
     queries: Int[Tensor, "rows queries"]
     visible: Bool[Tensor, "rows 1 queries tokens"]
+    trim: bool
     recompute: bool
 
 
@@ -247,7 +249,9 @@ def _with_tree(plain: Callable[..., Tensor], last: bool) -> Callable[..., Tensor
         # A keyword argument: what checkpoints around this function hands it to the second pass as well.
         if tree is None:
             return plain(layer, hidden_states, *args, **rest)
-        run = partial(lean_forward, layer, places=rest["position_embeddings"], tree=tree, last=last)
+        run = partial(
+            lean_forward, layer, places=rest["position_embeddings"], tree=tree, last=last and tree.trim
+        )
         if own_checkpoint and layer.gradient_checkpointing and layer.training:
             checkpoint: Any = layer._gradient_checkpointing_func
             done: Tensor = checkpoint(run, hidden_states)

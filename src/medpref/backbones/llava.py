@@ -62,6 +62,8 @@ class LlavaBackbone(Backbone):
         self.image_tokens: int = _image_tokens(model.config)
         self.lean = make_lean(model.model.language_model, max_length)
         """Whether the decoder's layers compute only what is needed; off, the library's own layers run."""
+        self.trim = True
+        """Whether the last of the lean layers computes only the columns that are read."""
         self.recompute = True
         """Whether lean layers save inputs and compute again what follows from them."""
         self._reserved = tuple(t for t in tokenizer.all_special_tokens if t != IMAGE_PLACEHOLDER)
@@ -179,10 +181,10 @@ class LlavaBackbone(Backbone):
         # Checkpointing keeps nothing of a layer, so there is nothing to save by computing it again.
         recompute = self.recompute and not self.model.model.language_model.gradient_checkpointing
         allowed, visible = rows.allowed[:, None], rows.visible[:, None]
-        tree = Tree(rows.trunk, allowed, rows.queries, visible, recompute)
+        tree = Tree(rows.trunk, allowed, rows.queries, visible, self.trim, recompute)
         # A mask with four axes passes through the library untouched; the layers read the tree instead.
         states = self.model.model(**call, attention_mask=visible, tree=tree).last_hidden_state
-        return states
+        return states if self.trim else take(states, rows.queries)
 
     def logits(self, hidden: Float[Tensor, "positions width"]) -> Float[Tensor, "positions vocabulary"]:
         """Apply the LM head in fp32; the image token cannot be said and takes no probability."""

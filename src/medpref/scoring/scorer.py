@@ -32,6 +32,7 @@ class Scorer:
         inputs: token ids and pixels, kept between batches.
         shared: let paths on the same images share a row; off, each cell of each pair is a row of its own.
             Both give the same numbers; where the backbone cannot share, rows are separate anyway.
+        split: let attention treat columns that are plainly causal as such; off, all of them need the mask.
         precision: fp32, or bf16 autocast; log-probs are fp32 either way.
         head_chunk: how many positions the LM head scores at a time.
         features: keeps what a frozen vision tower says about images; a tower in training is run each time.
@@ -43,6 +44,7 @@ class Scorer:
         inputs: InputCache | None = None,
         *,
         shared: bool = True,
+        split: bool = True,
         precision: Literal["fp32", "bf16"] = "fp32",
         head_chunk: int = 512,
         features: FeatureCache | None = None,
@@ -50,6 +52,7 @@ class Scorer:
         self.backbone = backbone
         self.inputs = inputs or InputCache(backbone)
         self.shared = shared and backbone.shares_prefix
+        self.split = split
         self.precision = precision
         self.features = features
         self.model = ScoringModel(backbone, head_chunk)
@@ -91,7 +94,13 @@ class Scorer:
             Path(image_indices(numbers, pair, cell.image), *self.inputs.ids(pair, cell.response))
             for pair, cell in asked
         ]
-        plan = make_plan(paths, image_token=self.inputs.image_token, pad=self.inputs.pad, shared=self.shared)
+        plan = make_plan(
+            paths,
+            image_token=self.inputs.image_token,
+            pad=self.inputs.pad,
+            shared=self.shared,
+            split=self.split,
+        )
         self.tokens += plan.rows.ids.numel()
         device = self.backbone.device
         plan = plan.to(device)
