@@ -77,6 +77,11 @@ def _data(study: StudySpec) -> dict[str, Any]:
     }
 
 
+def _launch(study: StudySpec) -> dict[str, Any]:
+    """Return how trainings are launched: a part of their keys, for other processes round differently."""
+    return {"launch": study.launch.model_dump(mode="json")} if study.launch else {}
+
+
 def _add(stages: dict[str, Stage], stage: Stage) -> str:
     stages.setdefault(stage.name, stage)
     return stage.name
@@ -107,6 +112,7 @@ def _add_start(
         "on_too_long": study.on_too_long,
         "parts": [{"name": "train", "objective": "sft", "settings": {}, "share": 1.0}],
         "training": study.sft.model_dump(mode="json"),
+        **_launch(study),
     }
     sft = _add(stages, Stage(f"sft/{place}", "train", params, {"model": start, "data": "data"}, threads))
     params = {**who, **asked, "method": "sft", "objective": "sft"}
@@ -153,6 +159,7 @@ def _add_method(stages: dict[str, Stage], study: StudySpec, name: str, place: _P
                 for key, part in spec.mixture.items()
             ],
             "training": training.model_dump(mode="json"),
+            **_launch(study),
             "search": search,
             "batch": study.generation_batch,
         }

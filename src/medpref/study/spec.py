@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from medpref.errors import InputError, did_you_mean
 from medpref.evaluation.tasks import tasks
+from medpref.files import UserPath
 from medpref.objectives import objectives
 from medpref.pairs.sources import sources
 from medpref.starts import backbones
@@ -43,6 +44,18 @@ class SearchSpec(Strict):
     candidates: tuple[dict[str, Any], ...] = ({},)
 
 
+class LaunchSpec(Strict):
+    """Several processes for each training.
+
+    Attributes:
+        config: an accelerate configuration, such as those in ``configs``.
+        processes: how many; by default as many as the configuration says.
+    """
+
+    config: UserPath
+    processes: int | None = Field(None, ge=1)
+
+
 class StudySpec(Strict):
     """A whole study.
 
@@ -63,6 +76,7 @@ class StudySpec(Strict):
         on_too_long: stop at a pair that does not fit the context, or leave it out, counted and named.
         generation_batch: questions that are answered at a time.
         workers: processes that run stages side by side; by default one for each core, two at most.
+        launch: train in several processes at once; by default each training is one process.
     """
 
     study: Name
@@ -81,6 +95,7 @@ class StudySpec(Strict):
     on_too_long: Literal["fatal", "skip"] = "fatal"
     generation_batch: int = Field(256, ge=1)
     workers: int | None = Field(None, ge=1)
+    launch: LaunchSpec | None = None
     folder: Path | None = None
 
     @model_validator(mode="before")

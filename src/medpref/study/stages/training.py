@@ -1,11 +1,12 @@
 """The stages that score the reference and that train, the SFT model included."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from medpref.backbones import load_backbone
 from medpref.errors import InputError
-from medpref.files import write_json, write_jsonl
+from medpref.files import read_json, write_json, write_jsonl
 from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
 from medpref.pairs.sources.base import read_data_pairs
@@ -13,6 +14,7 @@ from medpref.scoring.cells import Cell
 from medpref.scoring.features import FeatureCache
 from medpref.scoring.inputs import InputCache
 from medpref.scoring.scorer import Scorer
+from medpref.study.launch import launch
 from medpref.study.stage import StageContext, stage_functions
 from medpref.study.stages.evaluation import validate
 from medpref.study.stages.pairs import read_stage_pairs
@@ -25,6 +27,7 @@ from medpref.training.settings import TrainingSettings
 from medpref.training.trainer import PreferenceTrainer
 
 TOO_LONG = "too-long.jsonl"
+TRAINED = "trained.json"
 REUSE = "reuse.json"
 """What a stage found in the cache: how much was computed, how much reused, and which files were damaged."""
 
@@ -88,13 +91,28 @@ class Fitting:
 def train(context: StageContext) -> None:
     """Train one candidate, and ask the validation samples where the study searches."""
     params = context.params
+    context.expect(TrainingSettings.model_validate(params["training"]).steps)
+    if launched := params.get("launch"):
+        launch(context, "train-model", Path(launched["config"]), launched["processes"])
+    else:
+        train_model(context)
+    model = context.folder / "model"
+    backbone = load_backbone(model)
+    tokens = read_json(context.folder / TRAINED)["tokens"]
+    write_json(context.folder / "model.json", {**describe_model(backbone, model), "tokens": tokens})
+    if params.get("search"):
+        write_json(context.folder / "validation.json", validate(backbone, InputCache(backbone), context))
+
+
+@stage_functions.register("train-model")
+def train_model(context: StageContext) -> None:
+    """Train one candidate: in this process alone, or with others of a launch that do the same."""
+    params = context.params
     training = TrainingSettings.model_validate(params["training"])
-    context.expect(training.steps)
     backbone = load_backbone(context.needs["model"] / "model")
     inputs = InputCache(backbone)
     fitting = Fitting(inputs, params["on_too_long"])
     parts = [_part(said, context, fitting) for said in params["parts"]]
-    write_jsonl(context.folder / TOO_LONG, fitting.skipped)
     trainer = PreferenceTrainer(
         backbone,
         parts,
@@ -109,12 +127,9 @@ def train(context: StageContext) -> None:
     trainer.train(resume_from_checkpoint=last_checkpoint(context.folder / "checkpoints"))
     trainer.write_log(context.folder / "training.jsonl")
     trainer.save(context.folder / "model")
-    write_json(
-        context.folder / "model.json",
-        {**describe_model(backbone, context.folder / "model"), "tokens": trainer.state.num_input_tokens_seen},
-    )
-    if params.get("search"):
-        write_json(context.folder / "validation.json", validate(backbone, inputs, context))
+    if trainer.is_world_process_zero():
+        write_jsonl(context.folder / TOO_LONG, fitting.skipped)
+        write_json(context.folder / TRAINED, {"tokens": trainer.state.num_input_tokens_seen})
 
 
 def kept_features(scorer: Scorer, parts: Sequence[TrainingPart], context: StageContext) -> FeatureCache:
