@@ -1,4 +1,5 @@
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,18 @@ def test_steps_are_rounded_so_that_nothing_unlogged_is_lost() -> None:
 def test_an_unknown_tracker_is_an_error(make_backbone, make_trainer) -> None:
     with pytest.raises(InputError, match="Did you mean 'tensorboard'"):
         make_trainer(make_backbone("mistral"), "sft", trackers=("tensorbord",))
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is not None, reason="the tracker is there")
+def test_a_tracker_that_is_not_installed_is_an_error(make_backbone, make_trainer) -> None:
+    with pytest.raises(InputError, match="tracker tensorboard cannot be used"):
+        make_trainer(make_backbone("mistral"), "sft", trackers=("tensorboard",))
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="the tracker is not there")
+def test_a_tracker_writes_below_the_folder(make_backbone, make_trainer, tmp_path: Path) -> None:
+    make_trainer(make_backbone("mistral"), "sft", trackers=("tensorboard",)).train()
+    assert list((tmp_path / "checkpoints" / "runs").rglob("events*"))
 
 
 @pytest.mark.parametrize(("name", "last"), [("cosine", 0.0), ("linear", 0.0), ("constant", 1e-3)])

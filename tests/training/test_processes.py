@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
 SCRIPT = Path(__file__).with_name("run_processes.py")
@@ -20,6 +22,15 @@ SHARDED = {
     "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
     "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
 }
+ZERO = {
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "none",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "none",
+    "ACCELERATE_DEEPSPEED_ZERO3_INIT": "false",
+    "ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL": "true",
+    "DS_ACCELERATOR": "cpu",
+}
+CONFIGS = Path(__file__).parents[2] / "configs"
 SETTINGS: dict[str, dict[str, Any]] = {
     # Fewer groups than processes, with an uneven number of pairs in each.
     "one group at a time": {"images_per_step": 1, "accumulate": 2},
@@ -87,3 +98,31 @@ def test_two_processes_go_on_from_a_checkpoint(tmp_path: Path, spread: bool) -> 
     run(tmp_path / "killed", {}, 2, **environment)
     for name in ("training.jsonl", "model/model.safetensors", "told.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
+@pytest.mark.parametrize("stage", ["2", "3"])
+@pytest.mark.parametrize("name", ["evaluation", "adapters"])
+def test_two_processes_with_deepspeed(tmp_path: Path, stage: str, name: str) -> None:
+    run(tmp_path / "one", SETTINGS[name], 1)
+    run(tmp_path / "two", SETTINGS[name], 2, ACCELERATE_DEEPSPEED_ZERO_STAGE=stage, **ZERO)
+    check_same(tmp_path / "one", tmp_path / "two", "DEEPSPEED")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "settings"),
+    [
+        ("ddp", "MULTI_GPU", {}),
+        ("fsdp2", "FSDP", {"fsdp_version": 2, "fsdp_state_dict_type": "FULL_STATE_DICT"}),
+        ("zero2", "DEEPSPEED", {"zero_stage": 2}),
+        ("zero3", "DEEPSPEED", {"zero_stage": 3, "zero3_save_16bit_model": True}),
+    ],
+)
+def test_accelerate_reads_our_configurations(name: str, kind: str, settings: dict[str, Any]) -> None:
+    config = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
+    assert config.distributed_type.value == kind
+    assert config.mixed_precision == "no"
+    assert settings.items() <= {**config.fsdp_config, **config.deepspeed_config}.items()
+    # The command in the comment names this very file.
+    assert f"--config_file configs/{name}.yaml" in (CONFIGS / f"{name}.yaml").read_text()

@@ -13,6 +13,7 @@ from medpref.pairs.pair import Pair
 from medpref.pairs.store import group_by_image
 from medpref.scoring.cells import Cell
 from medpref.scoring.inputs import InputCache
+from medpref.scoring.scorer import Scorer
 from medpref.training.parts import TrainingPart
 
 
@@ -78,6 +79,16 @@ def row_lengths(
             beginning = prompt[: _end_of_images(prompt, inputs.image_token)] if shared else (prompt, response)
             rows.setdefault((pair.images.get(cell.image, ()), beginning), set()).add(path)
     return tuple(map(_joined_length, rows.values()))
+
+
+def all_row_lengths(
+    groups: PairGroups, parts: Sequence[TrainingPart], scorer: Scorer
+) -> list[tuple[int, ...]]:
+    """Return the lengths of each group's rows, as `scorer` will lay them out."""
+    return [
+        row_lengths(group.pairs, parts[group.part].objective.cells, scorer.inputs, shared=scorer.shared)
+        for group in groups.groups
+    ]
 
 
 def _joined_length(paths: Iterable[tuple[int, ...]]) -> int:

@@ -29,7 +29,7 @@ from medpref.training.checkpoints import (
     write_weights,
 )
 from medpref.training.checks import check_alike, check_parts
-from medpref.training.groups import PairGroups, collate, hold_out, row_lengths
+from medpref.training.groups import PairGroups, all_row_lengths, collate, hold_out
 from medpref.training.lora import adapters_off
 from medpref.training.metrics import TOKENS, RunningMeans, batch_metrics
 from medpref.training.parts import TrainingPart
@@ -146,18 +146,8 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
 
     def _mixture(self, groups: PairGroups) -> Mixture:
         """Describe groups to the sampler; lengths are only counted where they are asked for."""
-        rows: list[tuple[int, ...]] = []
-        if self.settings.by_length or self.settings.tokens_per_step is not None:
-            scorer = self.scorer
-            rows = [
-                row_lengths(
-                    group.pairs,
-                    self.parts[group.part].objective.cells,
-                    scorer.inputs,
-                    shared=scorer.shared,
-                )
-                for group in groups.groups
-            ]
+        counted = self.settings.by_length or self.settings.tokens_per_step is not None
+        rows = all_row_lengths(groups, self.parts, self.scorer) if counted else ()
         return Mixture([group.part for group in groups.groups], [part.share for part in self.parts], rows)
 
     def _loader(self, groups: Dataset[Any], batches: Batches) -> DataLoader[Any]:
