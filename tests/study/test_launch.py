@@ -43,7 +43,8 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         for row, other in zip(one, two, strict=True):
             for name in ("loss", "nll_loss", "logps/chosen"):
                 assert other[name] == pytest.approx(row[name], rel=1e-3, abs=1e-3), name
-        assert read_json(both / stage / "model.json")["parameters"] > 0
+        processes = [read_json(folder / stage / "trained.json")["processes"] for folder in (alone, both)]
+        assert processes == [1, 2]
 
 
 def context(folder: Path, done: list[int]) -> StageContext:

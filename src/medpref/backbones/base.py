@@ -65,6 +65,9 @@ class Backbone(ABC):
     shares_prefix: bool = False
     """Whether `read_states` honours `Rows.allowed` and `Rows.positions`: branches may then share a prefix."""
 
+    recompute: bool = False
+    """Whether cheap activations are computed again in the backward pass, where the backbone can do so."""
+
     @abstractmethod
     def prompt_ids(self, prompt: str) -> list[int]:
         """Return the ids of a prompt in the chat template, image tokens in place."""

@@ -64,7 +64,7 @@ class LlavaBackbone(Backbone):
         """Whether the decoder's layers compute only what is needed; off, the library's own layers run."""
         self.trim = True
         """Whether the last of the lean layers computes only the columns that are read."""
-        self.recompute = True
+        self.recompute = False
         """Whether lean layers save inputs and compute again what follows from them."""
         self._reserved = tuple(t for t in tokenizer.all_special_tokens if t != IMAGE_PLACEHOLDER)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import yaml
 
 from medpref.errors import InputError, RunError
 from medpref.files import disk_errors, write_json
@@ -49,11 +50,7 @@ def launch(context: StageContext, work: str, config: Path, processes: int | None
             "parent": os.getpid(),
         },
     )
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
-    command += ["--num_processes", str(processes)] if processes else []
-    command += [] if torch.cuda.is_available() else ["--cpu"]
-    # Launches side by side on one machine must not meet at one port.
-    command += ["--main_process_port", "0", "--module", "medpref.study.rank", str(order)]
+    command = _command(config, processes, ["--module", "medpref.study.rank", str(order)])
     log = context.folder / LOG
     with disk_errors(log), log.open("w", encoding="utf-8") as file:
         code = _follow(command, context, file.write)
@@ -64,6 +61,21 @@ def launch(context: StageContext, work: str, config: Path, processes: int | None
             remedy=f"What the processes said is in {log}.",
         )
     order.unlink()
+
+
+def _command(config: Path, processes: int | None, rest: list[str]) -> list[str]:
+    """Return the command that starts the processes.
+
+    Without GPUs accelerate's own would start a single one, so that torch's starts them there.
+    """
+    if not torch.cuda.is_available():
+        count = processes or yaml.safe_load(config.read_text(encoding="utf-8")).get("num_processes", 1)
+        command = ["torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+        return [sys.executable, "-m", *command, *rest]
+    command = ["accelerate.commands.launch", "--config_file", str(config)]
+    command += ["--num_processes", str(processes)] if processes else []
+    # Launches side by side on one machine must not meet at one port.
+    return [sys.executable, "-m", *command, "--main_process_port", "0", *rest]
 
 
 def _follow(command: list[str], context: StageContext, write: Callable[[str], object]) -> int:

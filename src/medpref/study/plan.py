@@ -123,7 +123,12 @@ class _Planner:
         chosen = self._choose(drawn, name)
         laid = [lay_out(scorer, each.asked) for each in chosen]
         load = mean_of([load for _, load in laid])
-        mode = Mode(settings.precision, settings.gradient_checkpointing, scorer.model.head_chunk)
+        mode = Mode(
+            settings.precision,
+            settings.gradient_checkpointing,
+            scorer.model.head_chunk,
+            settings.recompute,
+        )
         trained, trained_bytes = what_trains(backbone, settings)
         frozen = not (trained.tower or trained.adapters.tower)
         encoded = _first_seen(drawn, factor) if frozen else load.images

@@ -60,6 +60,8 @@ class TrainingSettings(BaseModel):
             with its adapters off, scored beside each batch.
         accumulate: how many forward passes share one optimizer step.
         gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+        recompute: compute cheap activations again, those of norms and gated products, where the backbone can:
+            a third less of them to keep, for some per cent of the time.
         head_chunk: apply the LM head to this many positions at a time; by default the scorer's own number.
         precision: of the forward passes, the reference's included: fp32, or bf16 autocast.
         validation_share: the share of images whose pairs are held out for evaluation.
@@ -98,6 +100,7 @@ class TrainingSettings(BaseModel):
     reference: Literal["cached", "adapters-off"] = "cached"
     accumulate: int = Field(1, ge=1)
     gradient_checkpointing: bool = False
+    recompute: bool = False
     head_chunk: int | None = Field(None, ge=1)
     precision: Precision = "fp32"
     validation_share: float = Field(0.0, ge=0, lt=1)

@@ -26,6 +26,7 @@ def prepare_model(backbone: Backbone, settings: TrainingSettings, seed: int) -> 
     backbone.freeze(settings.freeze)
     if not any(weight.requires_grad for weight in backbone.model.parameters()):
         raise InputError("all weights are frozen", where="freeze", remedy="Name fewer parts.")
+    backbone.recompute = settings.recompute
     if settings.gradient_checkpointing:
         # Without re-entrance, the keyword arguments of the layers' calls reach the second forward pass.
         _checkpointing(backbone.model)({"use_reentrant": False})

@@ -40,7 +40,8 @@ def training_memory(
 def forward_memory(model: Model, load: Load, mode: Mode = USUAL) -> Memory:
     """Return what a forward pass without gradients holds: the tower's states, or one layer, or the head."""
     wide, narrow = _elements(model, mode)
-    layer = load.columns * _layer_bytes(model.decoder, wide, narrow)
+    # Without gradients a layer lets go of what it has used.
+    layer = load.columns * _layer_bytes(model.decoder, wide, narrow, recompute=True)
     largest = max(layer, _tower_states(model, load), _head_bytes(model, load, mode))
     return Memory(model.weight_bytes, 0, 0, largest + load.mask)
 
@@ -82,12 +83,12 @@ def _saved_by_layers(model: Model, load: Load, mode: Mode) -> float:
 
     For each column of a layer these are its input and the attention's input to the residual stream, in the
     weights' type; queries, keys, values, the attention's output, and the two factors of the gated product,
-    in the type that is computed in. A layer that is not lean also keeps what follows from them by
-    elementwise work. Under checkpointing each layer keeps its input, and one layer at a time the rest.
+    in the type that is computed in. Unless that is computed again, a layer also keeps what follows from them
+    by elementwise work. Under checkpointing each layer keeps its input, and one layer at a time the rest.
     """
     wide, narrow = _elements(model, mode)
     decoder = model.decoder
-    layer = _layer_bytes(decoder, wide, narrow)
+    layer = _layer_bytes(decoder, wide, narrow, recompute=mode.recompute)
     if mode.checkpointing:
         return load.columns * (decoder.layers * wide * decoder.width + layer)
     if not decoder.lean:
@@ -96,9 +97,11 @@ def _saved_by_layers(model: Model, load: Load, mode: Mode) -> float:
     return load.columns * (layer * (decoder.layers - 1) + keys) + load.queries * (layer - keys)
 
 
-def _layer_bytes(decoder: Decoder, wide: int, narrow: int) -> int:
+def _layer_bytes(decoder: Decoder, wide: int, narrow: int, *, recompute: bool) -> int:
     """Return the bytes that one layer keeps for each column."""
-    stream, gated = (2, 2) if decoder.lean else (6, 4)
+    stream, gated = (4, 4) if decoder.lean else (6, 4)
+    if decoder.lean and recompute:
+        stream, gated = 2, 2
     inside = 2 * decoder.attention + 2 * decoder.keys + gated * decoder.inner
     return wide * stream * decoder.width + narrow * inside
 

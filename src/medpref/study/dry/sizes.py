@@ -125,11 +125,13 @@ class Mode(NamedTuple):
         checkpointing: layers keep their inputs and compute the rest again in the backward pass.
         head_chunk: the most positions that the head is applied to at a time; where there are more, their
             logits are computed again in the backward pass.
+        recompute: lean layers compute cheap activations again in the backward pass.
     """
 
     precision: str = "fp32"
     checkpointing: bool = False
     head_chunk: int = 512
+    recompute: bool = False
 
 
 NO_ADAPTERS = Adapters()

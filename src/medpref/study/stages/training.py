@@ -122,14 +122,18 @@ def train_model(context: StageContext) -> None:
         inputs=inputs,
         advance=context.advance,
     )
-    if not backbone.tower_trains:
+    if not (backbone.tower_trains or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         trainer.scorer.features = kept_features(trainer.scorer, parts, context)
     trainer.train(resume_from_checkpoint=last_checkpoint(context.folder / "checkpoints"))
     trainer.write_log(context.folder / "training.jsonl")
     trainer.save(context.folder / "model")
     if trainer.is_world_process_zero():
         write_jsonl(context.folder / TOO_LONG, fitting.skipped)
-        write_json(context.folder / TRAINED, {"tokens": trainer.state.num_input_tokens_seen})
+        done = {
+            "tokens": trainer.state.num_input_tokens_seen,
+            "processes": trainer.accelerator.num_processes,
+        }
+        write_json(context.folder / TRAINED, done)
 
 
 def kept_features(scorer: Scorer, parts: Sequence[TrainingPart], context: StageContext) -> FeatureCache:

@@ -98,12 +98,15 @@ def test_without_lean_layers_the_last_one_computes_everything() -> None:
 
 
 def test_memory_by_hand() -> None:
-    # fp32. A layer keeps 2 · 6 of the stream, 2 · 6 + 2 · 3 of attention, 2 · 10 of the MLP for each column.
+    # fp32. A layer keeps 4 · 6 of the stream, 2 · 6 + 2 · 3 of attention, 4 · 10 of the MLP for each column.
     memory = training_memory(MODEL, LOAD, NO_TOWER, 800)
-    layers = 4 * (20 * 50 * 2 + 20 * (6 + 6) + 7 * (50 - 12))
+    layers = 4 * (20 * 82 * 2 + 20 * (6 + 6) + 7 * (82 - 12))
     head = 3 * 4 * 9 * 11 + 7 * 4 * 6
     projector = 8 * 4 * (4 + 12)
     assert memory == (1000, 800, 1600, layers + head + projector + 50)
+    # Computed again: half of the stream's and of the MLP's.
+    again = training_memory(MODEL, LOAD, NO_TOWER, 800, Mode(recompute=True))
+    assert memory.activations - again.activations == 4 * (20 * 32 * 2 + 7 * 32)
     assert memory.total == 1000 + 800 + 1600 + layers + head + projector + 50
 
 
