@@ -30,6 +30,7 @@ from benchmarks.data import describe
 from benchmarks.flops import estimate
 from benchmarks.machine import describe_machine
 from benchmarks.memory import measure_memory
+from benchmarks.ours import OURS
 from benchmarks.runs import time_runs
 from benchmarks.timing import compare, time_steps
 from benchmarks.variants import Variants, names
@@ -121,7 +122,7 @@ def _steps(
 
 def _memory(setting: Setting, labels: list[str], options: argparse.Namespace) -> dict[str, float]:
     """Return peak memory in bytes by variant; in a quick run of the first rival and of all savings only."""
-    wanted = [labels[0], labels[-1]] if options.quick else labels
+    wanted = [labels[0], OURS] if options.quick else labels
     workers = 1 if torch.cuda.is_available() else max(1, (os.cpu_count() or 1) // options.threads)
     with ThreadPoolExecutor(workers) as pool:
         tasks = [pool.submit(measure_memory, setting, label, threads=options.threads) for label in wanted]

@@ -63,6 +63,9 @@ class TrainingSettings(BaseModel):
         recompute: compute cheap activations again, those of norms and gated products, where the backbone can:
             a third less of them to keep, for some per cent of the time.
         head_chunk: apply the LM head to this many positions at a time; by default the scorer's own number.
+        feature_memory_gb: the most memory that a frozen tower's features take, in gigabytes; those used
+            longest ago go first.
+        feature_disk_gb: the most that their files in the cache take; with 0 there are none.
         precision: of the forward passes, the reference's included: fp32, or bf16 autocast.
         validation_share: the share of images whose pairs are held out for evaluation.
         evaluate_every: steps between evaluations on the pairs held out, rounded up to a multiple of
@@ -102,6 +105,8 @@ class TrainingSettings(BaseModel):
     gradient_checkpointing: bool = False
     recompute: bool = False
     head_chunk: int | None = Field(None, ge=1)
+    feature_memory_gb: float = Field(4.0, ge=0)
+    feature_disk_gb: float = Field(64.0, ge=0)
     precision: Precision = "fp32"
     validation_share: float = Field(0.0, ge=0, lt=1)
     evaluate_every: int | None = Field(None, ge=1)

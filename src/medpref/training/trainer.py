@@ -279,10 +279,12 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         return best
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW, the vision tower with its own learning rate."""
+        """AdamW in one pass over the weights, the vision tower with its own learning rate."""
         if self.optimizer is None:
             self.optimizer: torch.optim.Optimizer | None = torch.optim.AdamW(
-                parameter_groups(model or self.model, self.settings), weight_decay=self.settings.weight_decay
+                parameter_groups(model or self.model, self.settings),
+                weight_decay=self.settings.weight_decay,
+                fused=True,
             )
         return self.optimizer
 

@@ -123,7 +123,7 @@ def train_model(context: StageContext) -> None:
         advance=context.advance,
     )
     if not (backbone.tower_trains or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
-        trainer.scorer.features = kept_features(trainer.scorer, parts, context)
+        trainer.scorer.features = kept_features(trainer, context)
     trainer.train(resume_from_checkpoint=last_checkpoint(context.folder / "checkpoints"))
     trainer.write_log(context.folder / "training.jsonl")
     trainer.save(context.folder / "model")
@@ -136,16 +136,21 @@ def train_model(context: StageContext) -> None:
         write_json(context.folder / TRAINED, done)
 
 
-def kept_features(scorer: Scorer, parts: Sequence[TrainingPart], context: StageContext) -> FeatureCache:
-    """Return what the frozen tower says about all images that `parts` train on.
+def kept_features(trainer: PreferenceTrainer, context: StageContext) -> FeatureCache:
+    """Return what the frozen tower says about all images that are trained on.
 
     Each image is encoded by itself and before training: encoded in batches, its features would differ in the
     last bits with what stands beside it, so by what other runs have kept and where a killed run goes on.
     """
-    features = FeatureCache(folder=context.cache / "features")
+    settings, scorer = trainer.settings, trainer.scorer
+    features = FeatureCache(
+        int(settings.feature_memory_gb * 1e9),
+        context.cache / "features" if settings.feature_disk_gb else None,
+        max_disk_bytes=int(settings.feature_disk_gb * 1e9),
+    )
     shown = (
         path
-        for part in parts
+        for part in trainer.parts
         for pair in part.pairs
         for cell in part.objective.cells
         for path in pair.images.get(cell.image, ())
