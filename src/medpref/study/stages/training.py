@@ -6,7 +6,7 @@ from typing import Any
 
 from medpref.backbones import load_backbone
 from medpref.errors import InputError
-from medpref.files import read_json, write_json, write_jsonl
+from medpref.files import read_json, replace_folder, write_json, write_jsonl
 from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
 from medpref.pairs.sources.base import read_data_pairs
@@ -134,6 +134,14 @@ def train_model(context: StageContext) -> None:
             "processes": trainer.accelerator.num_processes,
         }
         write_json(context.folder / TRAINED, done)
+        _keep_tracker(context)
+
+
+def _keep_tracker(context: StageContext) -> None:
+    """Bring what a local tracker wrote out of the checkpoints' folder, which goes when the stage is done."""
+    written = context.folder / "checkpoints" / "runs"
+    if written.is_dir():
+        replace_folder(written, context.folder / "tracker")
 
 
 def kept_features(trainer: PreferenceTrainer, context: StageContext) -> FeatureCache:
