@@ -107,7 +107,7 @@ def test_every_objective_scores_in_the_template_that_generation_uses(
         patch.setattr(
             backbone.model, "generate", lambda **given: asked.append(given["input_ids"]) or whole(**given)
         )
-        pixels = Scorer(backbone).inputs.batch_images([(pairs[0], Cell.CLEAN_CHOSEN)]).pixels
+        pixels = Scorer(backbone).inputs.stack(pairs[0].images[ImageRole.CLEAN])
         backbone.generate([pairs[0].prompt], pixels, [(0,)], max_new_tokens=2)
     assert set(map(frozenset, seen.values())) == {frozenset({tuple(asked[0][0].tolist())})}
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from tests.scoring.conftest import check_gradients
 from torch import Tensor, nn
 
 from medpref.backbones.lean import LAYERS, make_lean
@@ -63,22 +64,13 @@ def check_equal(backbone: "LlavaBackbone", pairs: list[Pair], change: Callable[[
     expected = gradients(backbone, values)
     other = total(change(), pairs)
     torch.testing.assert_close(other, values, rtol=1e-6, atol=1e-5)
-    found = gradients(backbone, other)
-    assert found.keys() == expected.keys()
-    whole = torch.cat([gradient.flatten() for gradient in expected.values()]).norm()
-    for name, gradient in expected.items():
-        # The floor is for tensors that are zero but for rounding, such as key biases.
-        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-7 * whole, name
-
-
-def use_library_layers(backbone: "LlavaBackbone") -> None:
-    backbone.lean = False
+    check_gradients(gradients(backbone, other), expected)
 
 
 @pytest.fixture
 def library(backbone: "LlavaBackbone") -> "LlavaBackbone":
     """A backbone that runs the library's own layers."""
-    use_library_layers(backbone)
+    backbone.lean = False
     return backbone
 
 

@@ -10,7 +10,7 @@ from medpref.errors import InputError
 from medpref.pairs.images import open_image
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.scoring.cells import Cell, missing_part
-from medpref.scoring.inputs import InputCache
+from medpref.scoring.inputs import InputCache, image_indices, number_images
 from medpref.scoring.scorer import Scorer
 
 PARTS = [
@@ -148,8 +148,10 @@ def test_a_batch_larger_than_the_limit_is_still_whole(make_backbone, pairs: list
 
 
 def test_equal_files_at_one_path_are_one_image(make_backbone, pairs: list[Pair]) -> None:
-    images = InputCache(make_backbone("mistral")).batch_images(
-        [(pair, cell) for cell in (Cell.CLEAN_CHOSEN, Cell.REJECTED_CHOSEN) for pair in pairs]
+    numbers = number_images(
+        (pair, cell) for cell in (Cell.CLEAN_CHOSEN, Cell.REJECTED_CHOSEN) for pair in pairs
     )
-    assert len(images.pixels) == len(images.numbers) == 6
-    assert images.indices(pairs[0], ImageRole.CLEAN) == images.indices(pairs[1], ImageRole.CLEAN)
+    pixels = InputCache(make_backbone("mistral")).stack(tuple(numbers))
+    assert len(pixels) == len(numbers) == 6
+    first, second = (image_indices(numbers, pair, ImageRole.CLEAN) for pair in pairs[:2])
+    assert first == second

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tests.scoring.conftest import check_gradients
 from torch import Tensor
 
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
@@ -65,14 +66,6 @@ def by_hand(backbone: "LlavaBackbone", pair: Pair, cell: Cell) -> Tensor:
     log_probs = logits.log_softmax(-1)
     where = range(len(prompt) - 1, len(prompt) + len(response) - 1)
     return sum((log_probs[at, token] for at, token in zip(where, response, strict=True)), torch.zeros(()))
-
-
-def check_gradients(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
-    """Compare tensor by tensor; the floor is for those that are zero but for rounding, such as key biases."""
-    assert ours.keys() == theirs.keys()
-    whole = torch.cat([gradient.flatten() for gradient in theirs.values()]).norm()
-    for name, gradient in theirs.items():
-        assert (ours[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-7 * whole, name
 
 
 def gradients(backbone: "LlavaBackbone", loss: Tensor) -> dict[str, Tensor]:

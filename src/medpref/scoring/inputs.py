@@ -18,22 +18,6 @@ from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.scoring.cells import Cell
 
 
-class BatchImages(NamedTuple):
-    """The distinct images of a batch.
-
-    Attributes:
-        pixels: one entry for each distinct image, float32.
-        numbers: where each image file stands in `pixels`.
-    """
-
-    pixels: Float[Tensor, "images channels height width"]
-    numbers: dict[FilePath, int]
-
-    def indices(self, pair: Pair, role: ImageRole) -> tuple[int, ...]:
-        """Return where a pair's images of `role` stand in `pixels`."""
-        return image_indices(self.numbers, pair, role)
-
-
 def number_images(asked: Iterable[tuple[Pair, Cell]]) -> dict[FilePath, int]:
     """Return the distinct image files that pairs show in cells, each with its number from 0."""
     wanted = (path for pair, cell in asked for path in pair.images.get(cell.image, ()))
@@ -136,8 +120,3 @@ class InputCache:
         """Return several image files as the vision tower takes them. Raises as `pixels` does."""
         stack = [self.pixels(path) for path in paths]
         return torch.stack(stack) if stack else torch.empty(0, 3, 1, 1)
-
-    def batch_images(self, asked: Sequence[tuple[Pair, Cell]]) -> BatchImages:
-        """Return the distinct images that pairs show in cells."""
-        numbers = number_images(asked)
-        return BatchImages(self.stack(tuple(numbers)), numbers)

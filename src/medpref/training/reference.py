@@ -17,6 +17,7 @@ from medpref.errors import InputError
 from medpref.files import write_bytes
 from medpref.pairs.pair import Pair
 from medpref.scoring.cells import Cell, missing_part
+from medpref.scoring.features import evaluating
 from medpref.scoring.scorer import Request, Scorer
 from medpref.training.reference_store import ReferenceStore, entry_key
 
@@ -279,14 +280,10 @@ def _length(part: Sequence[Entry], *, shared: bool) -> int:
 @torch.no_grad()
 def _score(scorer: Scorer, batch: Sequence[Entry]) -> dict[bytes, Float[Tensor, " tokens"]]:
     """Score a batch of entries in one forward pass, in evaluation mode."""
-    was_training = scorer.backbone.model.training
-    scorer.backbone.model.eval()
-    try:
-        columns = [[entry for entry in batch if entry.cell is cell] for cell in Cell]
-        columns = [column for column in columns if column]
+    columns = [[entry for entry in batch if entry.cell is cell] for cell in Cell]
+    columns = [column for column in columns if column]
+    with evaluating(scorer.backbone.model):
         scored = scorer.score_all([Request([e.pair for e in column], [column[0].cell]) for column in columns])
-    finally:
-        scorer.backbone.model.train(was_training)
     values = {}
     for column, scores in zip(columns, scored, strict=True):
         tokens, lengths = scores[column[0].cell]
