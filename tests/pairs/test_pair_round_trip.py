@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medpref.pairs.pair import ImageRole, Pair, Provenance, ResponseRole
+from medpref.pairs.pair import ImageRole, Pair, Provenance, ResponseRole, Turn
 from medpref.pairs.store import read_pairs, write_pairs
 
 # Line ends that str.splitlines knows and JSON leaves alone, and what JSON has to escape.
@@ -13,6 +13,8 @@ AWKWARD = st.sampled_from(
 )
 # A letter, so that no text is empty.
 TEXT = st.lists(AWKWARD | st.text(max_size=3), max_size=6).map(lambda parts: "x" + "".join(parts))
+# The images that the pairs below show belong to their prompts.
+PLAIN = TEXT.map(lambda text: text.replace("<image>", ""))
 PAIRS = st.lists(
     st.builds(
         Pair,
@@ -32,6 +34,7 @@ PAIRS = st.lists(
         provenance=st.builds(
             Provenance, TEXT, st.none() | TEXT, st.none() | st.integers(0, 2**31), st.none() | TEXT
         ),
+        history=st.lists(st.builds(Turn, PLAIN, PLAIN), max_size=3).map(tuple),
     ),
     min_size=1,
     max_size=4,
@@ -53,6 +56,7 @@ def test_what_is_written_is_read(tmp_path: Path, suffix: str, pairs: list[Pair])
             pair.kind,
             tmp_path / pair.region if pair.region else None,
             pair.provenance,
+            pair.history,
         )
         for pair in pairs
     ]

@@ -184,14 +184,22 @@ BROKEN = [
     ({**OWN, "provenance": "x"}, "provenance must map"),
     ({"question": "Why?"}, "neither chosen nor answer"),
     ({"question": None, "answer": "x"}, "question must be a text"),
-    ({"conversations": []}, "needs a human and a gpt turn"),
-    ({"conversations": turns("a", "b") * 2}, "4 turns: only one question"),
-    ({"conversations": [{"from": "human"}, {"from": "gpt", "value": "x"}]}, "conversations must be a text"),
-    ({"prompt": "Why?", "chosen": None}, "expected a text or a list of messages, found NoneType"),
-    ({"prompt": "Why?", "chosen": []}, "expected a text or a list of messages, found list"),
-    ({"prompt": "Why?", "chosen": [{"role": "assistant"}]}, "a message needs a content"),
-    ({"prompt": [{"content": "a"}, {"content": "b"}], "chosen": "x"}, "2 messages: only one question"),
-    ({"prompt": [{"content": [{"type": "video"}]}], "chosen": "x"}, "text must be a text, this is NoneType"),
+    ({"conversations": []}, "expected messages in conversations, found an empty list"),
+    ({"conversations": ["Why?", "x"]}, "expected messages in conversations, found list"),
+    ({"conversations": turns("a", "b")[:1]}, "conversations needs a question and an answer"),
+    (
+        {"conversations": [{"from": "human"}, {"from": "gpt", "value": "x"}]},
+        "turn 1 of conversations must be a text, this is NoneType",
+    ),
+    ({"prompt": "Why?", "chosen": None}, "expected messages in chosen, found NoneType"),
+    ({"prompt": "Why?", "chosen": []}, "expected messages in chosen, found an empty list"),
+    ({"prompt": "Why?", "chosen": [{"role": "assistant"}]}, "turn 1 of chosen needs a content"),
+    ({"prompt": [{"content": "a"}], "chosen": "x"}, "turn 1 of prompt is by None: only a user"),
+    (
+        {"prompt": [{"role": "user", "content": [{"type": "video"}]}], "chosen": "x"},
+        "a part of turn 1 of prompt must be a text, this is NoneType",
+    ),
+    ({"prompt": [{"role": "user", "content": ["a"]}], "chosen": "x"}, "holds a part that is no object"),
 ]
 
 

@@ -26,12 +26,16 @@ def faults(pair: Pair, *, verify_images: bool = True) -> Iterator[str]:
 
 
 def _text_faults(pair: Pair) -> Iterator[str]:
-    for text in (pair.id, pair.prompt, *pair.responses.values()):
+    said = [text for turn in pair.history for text in turn]
+    for text in (pair.id, pair.prompt, *pair.responses.values(), *said):
         if not _is_encodable(text):
             yield "a text holds half of a character and cannot be written again"
             return
     if not pair.prompt.replace(IMAGE_PLACEHOLDER, "").strip():
         yield "the prompt is empty"
+    for number, turn in enumerate(pair.history, start=1):
+        if not turn.user.replace(IMAGE_PLACEHOLDER, "").strip() or not turn.assistant.strip():
+            yield f"an earlier turn is empty: the history's question or answer {number}"
     chosen = pair.responses.get(ResponseRole.CHOSEN)
     rejected = pair.responses.get(ResponseRole.REJECTED)
     if chosen is None or not chosen.strip():
@@ -53,10 +57,11 @@ def _is_encodable(text: str) -> bool:
 def _count_faults(pair: Pair) -> Iterator[str]:
     clean = pair.images.get(ImageRole.CLEAN, ())
     rejected = pair.images.get(ImageRole.REJECTED, ())
-    placeholders = pair.prompt.count(IMAGE_PLACEHOLDER)
+    placeholders = pair.placeholders
     if placeholders != len(clean):
         # A missing placeholder would drop the image silently; a spare one would have no image to show.
-        yield f"{placeholders} {IMAGE_PLACEHOLDER} in the prompt for {len(clean)} images"
+        place = "conversation" if pair.history else "prompt"
+        yield f"{placeholders} {IMAGE_PLACEHOLDER} in the {place} for {len(clean)} images"
     if rejected and len(rejected) != len(clean):
         yield f"{len(rejected)} rejected images for {len(clean)} clean ones"
 

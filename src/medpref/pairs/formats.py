@@ -2,25 +2,44 @@
 
 A shape is recognised by its keys, once for each row, so that a file may mix them:
 
-- medpref's own: ``{id, prompt, images: {clean, rejected}, responses: {chosen, rejected}, …}``
-- TRL's preference format: ``{images, prompt, chosen, rejected}`` with texts or message lists
+- medpref's own: ``{id, prompt, images: {clean, rejected}, responses: {chosen, rejected}, …}``, with
+  ``history: [[question, answer], …]`` where the conversation began earlier
 - LLaVA-style pairs: ``{id, image, [rejected_image], [weighted_score], conversations,
   rejected_conversations}``
 - flat question rows: ``{question, image, chosen, rejected, …}`` or ``{question, answer, image, …}``
 - the study release's own test files: VQA, MIMIC-CXR reports, AMBOSS captions
+- TRL's preference format: ``{images, prompt, chosen, rejected}`` with texts or message lists, or without a
+  prompt, which both message lists then begin with
+
+In a conversation of several turns the last answer is the response; what stands before it is the prompt and
+its history, the same for the chosen and the rejected side.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from medpref.pairs.conversations import (
+    Message,
+    read_answer,
+    read_chat,
+    read_history,
+    read_llava,
+    split_answer,
+    split_question,
+)
+from medpref.pairs.fields import (
+    RowError,
+    read_id,
+    read_mapping,
+    read_optional_text,
+    read_paths,
+    read_text,
+    read_weight,
+)
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, Provenance, ResponseRole
 
 Row = Mapping[str, Any]
-
-
-class RowError(ValueError):
-    """A row that cannot become a pair; the message is the reason written to the quarantine file."""
 
 
 def parse_row(row: Row, root: Path, fallback_id: str) -> Pair:
@@ -40,77 +59,94 @@ def parse_row(row: Row, root: Path, fallback_id: str) -> Pair:
         if keys <= row.keys():
             return parse(row, root, fallback_id)
     raise RowError(
-        "no known shape: expected the keys prompt + responses, prompt + chosen, conversations, or question"
+        "no known shape: expected the keys prompt + responses, prompt + chosen, chosen + rejected, "
+        "conversations, or question"
     )
 
 
 def _own(row: Row, root: Path, fallback_id: str) -> Pair:
-    images = _mapping(row.get("images") or {}, "images")
-    responses = _mapping(row["responses"], "responses")
+    images = read_mapping(row.get("images") or {}, "images")
+    responses = read_mapping(row["responses"], "responses")
     return Pair(
-        id=_id(row.get("id"), fallback_id),
-        prompt=_text(row["prompt"], "prompt"),
-        images={ImageRole(role): _paths(value, root) for role, value in images.items() if value},
+        id=read_id(row.get("id"), fallback_id),
+        prompt=read_text(row["prompt"], "prompt"),
+        images={ImageRole(role): read_paths(value, root) for role, value in images.items() if value},
         responses={
-            ResponseRole(role): _text(value, role) for role, value in responses.items() if value is not None
+            ResponseRole(role): read_text(value, role)
+            for role, value in responses.items()
+            if value is not None
         },
-        weight=_weight(row.get("weight")),
-        kind=_optional_text(row.get("kind"), "kind"),
-        region=_paths(row["region"], root)[0] if row.get("region") else None,
+        weight=read_weight(row.get("weight")),
+        kind=read_optional_text(row.get("kind"), "kind"),
+        region=read_paths(row["region"], root)[0] if row.get("region") else None,
         provenance=_provenance(row.get("provenance")),
+        history=read_history(row.get("history")),
     )
 
 
 def _trl(row: Row, root: Path, fallback_id: str) -> Pair:
-    """TRL's preference format: the images of a row belong to the prompt, in order."""
-    images = _paths(row.get("images") or row.get("image") or (), root)
-    rejected = _paths(row.get("rejected_images") or row.get("rejected_image") or (), root)
+    """TRL's preference format: the images of a row belong to the conversation, in order."""
+    asked = read_chat(row["prompt"], "prompt")
+    return _chat_pair(row, root, fallback_id, asked, row["chosen"])
+
+
+def _trl_without_prompt(row: Row, root: Path, fallback_id: str) -> Pair:
+    """TRL's preference format with the prompt inside: what stands before both answers."""
+    asked, chosen = split_answer(read_chat(row["chosen"], "chosen"), "chosen")
+    return _chat_pair(row, root, fallback_id, asked, chosen)
+
+
+def _chat_pair(row: Row, root: Path, fallback_id: str, asked: list[Message], chosen: Any) -> Pair:
+    history, prompt = split_question(asked, "prompt" if "prompt" in row else "chosen")
     return Pair(
-        id=_id(row.get("id"), fallback_id),
-        prompt=_message_text(row["prompt"]),
-        images=_by_role(images, rejected),
-        responses=_responses(row["chosen"], row.get("rejected")),
-        weight=_weight(row.get("weight")),
-        kind=_optional_text(row.get("kind"), "kind"),
+        id=read_id(row.get("id"), fallback_id),
+        prompt=prompt,
+        images=_by_role(
+            read_paths(row.get("images") or row.get("image") or (), root),
+            read_paths(row.get("rejected_images") or row.get("rejected_image") or (), root),
+        ),
+        responses=_responses(chosen, row.get("rejected"), asked),
+        weight=read_weight(row.get("weight")),
+        kind=read_optional_text(row.get("kind"), "kind"),
         provenance=Provenance(source="trl"),
+        history=history,
     )
 
 
 def _llava(row: Row, root: Path, fallback_id: str) -> Pair:
-    """LLaVA-style: alternating turns, the response is the last turn; the rejected turns repeat the prompt."""
-    turns = row["conversations"]
-    if not isinstance(turns, list) or len(turns) < 2:
-        raise RowError("conversations needs a human and a gpt turn")
-    if len(turns) > 2:
-        raise RowError(f"{len(turns)} turns: only one question with one answer is supported")
-    rejected_turns = row.get("rejected_conversations")
+    """LLaVA-style: alternating turns, the response is the last one; the rejected turns repeat the others."""
+    asked, chosen = split_answer(read_llava(row["conversations"], "conversations"), "conversations")
+    history, prompt = split_question(asked, "conversations")
+    key = "rejected_conversations"
+    rejected = read_answer(read_llava(row[key], key), asked, key) if row.get(key) else None
     return Pair(
-        id=_id(row.get("id"), fallback_id),
-        prompt=_text(turns[0].get("value"), "conversations"),
-        images=_by_role(_paths(row.get("image") or (), root), _paths(row.get("rejected_image") or (), root)),
-        responses=_responses(
-            turns[-1].get("value"), rejected_turns[-1].get("value") if rejected_turns else None
+        id=read_id(row.get("id"), fallback_id),
+        prompt=prompt,
+        images=_by_role(
+            read_paths(row.get("image") or (), root), read_paths(row.get("rejected_image") or (), root)
         ),
-        weight=_weight(row.get("weighted_score", row.get("weight"))),
-        kind=_optional_text(row.get("kind"), "kind"),
+        responses=_responses(chosen, rejected, asked),
+        weight=read_weight(row.get("weighted_score", row.get("weight"))),
+        kind=read_optional_text(row.get("kind"), "kind"),
         provenance=Provenance(source="llava"),
+        history=history,
     )
 
 
 def _question(row: Row, root: Path, fallback_id: str) -> Pair:
     """A flat row; a question without ``<image>`` gets one placeholder for each image, in front."""
-    images = _paths(row.get("image") or (), root)
-    question = _text(row["question"], "question")
+    images = read_paths(row.get("image") or (), root)
+    question = read_text(row["question"], "question")
     chosen = row["chosen"] if "chosen" in row else row.get("answer")
     if chosen is None:
         raise RowError("neither chosen nor answer is given")
     return Pair(
-        id=_id(row.get("id", row.get("qid")), fallback_id),
+        id=read_id(row.get("id", row.get("qid")), fallback_id),
         prompt=with_placeholders(question, len(images)),
-        images=_by_role(images, _paths(row.get("rejected_image") or (), root)),
-        responses=_responses(chosen, row.get("rejected")),
-        weight=_weight(row.get("weight", row.get("weighted_score"))),
-        kind=_optional_text(row.get("kind"), "kind"),
+        images=_by_role(images, read_paths(row.get("rejected_image") or (), root)),
+        responses=_responses(chosen, row.get("rejected"), [Message("user", question)]),
+        weight=read_weight(row.get("weight", row.get("weighted_score"))),
+        kind=read_optional_text(row.get("kind"), "kind"),
         provenance=Provenance(source="questions"),
     )
 
@@ -121,29 +157,31 @@ def _release_question(row: Row, root: Path, fallback_id: str) -> Pair:
     if answer is None:
         raise RowError("no gpt4_answer is given")
     return _described(
-        row, root, _id(row["question_id"], fallback_id), _text(row["text"], "text"), answer, "image"
+        row, root, read_id(row["question_id"], fallback_id), read_text(row["text"], "text"), answer, "image"
     )
 
 
 def _release_report(row: Row, root: Path, fallback_id: str) -> Pair:
     """The study release's MIMIC-CXR rows, ``{id, report, image_path: […]}``, with the study's prompt."""
-    return _described(row, root, _id(row.get("id"), fallback_id), REPORT_PROMPT, row["report"], "image_path")
+    return _described(
+        row, root, read_id(row.get("id"), fallback_id), REPORT_PROMPT, row["report"], "image_path"
+    )
 
 
 def _release_caption(row: Row, root: Path, fallback_id: str) -> Pair:
     """The study release's AMBOSS rows, ``{image_path, caption}``, with the study's prompt."""
     return _described(
-        row, root, _id(row.get("id"), fallback_id), CAPTION_PROMPT, row["caption"], "image_path"
+        row, root, read_id(row.get("id"), fallback_id), CAPTION_PROMPT, row["caption"], "image_path"
     )
 
 
 def _described(row: Row, root: Path, ident: str, prompt: str, answer: Any, image_key: str) -> Pair:
-    images = _paths(row.get(image_key) or (), root)
+    images = read_paths(row.get(image_key) or (), root)
     return Pair(
         id=ident,
         prompt=with_placeholders(prompt, len(images)),
         images=_by_role(images, ()),
-        responses=_responses(answer, None),
+        responses=_responses(answer, None, []),
         provenance=Provenance(source="study release"),
     )
 
@@ -162,6 +200,7 @@ SHAPES: tuple[tuple[frozenset[str], Callable[[Row, Path, str], Pair]], ...] = (
     (frozenset({"question_id", "text"}), _release_question),
     (frozenset({"report", "image_path"}), _release_report),
     (frozenset({"caption", "image_path"}), _release_caption),
+    (frozenset({"chosen", "rejected"}), _trl_without_prompt),
 )
 
 
@@ -177,75 +216,23 @@ def _by_role(clean: tuple[Path, ...], rejected: tuple[Path, ...]) -> dict[ImageR
     return {role: paths for role, paths in roles.items() if paths}
 
 
-def _responses(chosen: Any, rejected: Any) -> dict[ResponseRole, str]:
-    responses = {ResponseRole.CHOSEN: _message_text(chosen)}
+def _responses(chosen: Any, rejected: Any, asked: list[Message]) -> dict[ResponseRole, str]:
+    """Return the answers to what was `asked`, each given as a text or as messages."""
+    responses = {ResponseRole.CHOSEN: _answer(chosen, asked, "chosen")}
     if rejected is not None:
-        responses[ResponseRole.REJECTED] = _message_text(rejected)
+        responses[ResponseRole.REJECTED] = _answer(rejected, asked, "rejected")
     return responses
 
 
-def _message_text(value: Any) -> str:
-    """Return the text of a string or of TRL's message list; image parts become placeholders."""
+def _answer(value: Any, asked: list[Message], key: str) -> str:
     if isinstance(value, str | int | float):
         return str(value)
-    if not isinstance(value, list) or not value or not isinstance(value[-1], Mapping):
-        raise RowError(f"expected a text or a list of messages, found {type(value).__name__}")
-    if len(value) > 1:
-        raise RowError(f"{len(value)} messages: only one question with one answer is supported")
-    content = value[-1].get("content")
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise RowError("a message needs a content")
-    parts = [
-        f"{IMAGE_PLACEHOLDER}\n" if part.get("type") == "image" else _text(part.get("text"), "text")
-        for part in content
-    ]
-    return "".join(parts)
-
-
-def _text(value: Any, key: str) -> str:
-    # Integer and Boolean answers occur in published files.
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise RowError(f"{key} must be a text, this is {type(value).__name__}")
-
-
-def _optional_text(value: Any, key: str) -> str | None:
-    return None if value is None else _text(value, key)
-
-
-def _id(value: Any, fallback: str) -> str:
-    return fallback if value is None else str(value)
-
-
-def _weight(value: Any) -> float | None:
-    if value is None:
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise RowError(f"the weight {value!r} is no number") from None
-
-
-def _mapping(value: Any, key: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise RowError(f"{key} must map roles to values, this is {type(value).__name__}")
-    return value
-
-
-def _paths(value: Any, root: Path) -> tuple[Path, ...]:
-    """Accept one path, a list of paths, or Hugging Face's ``{"path": …}``; relative ones start at `root`."""
-    values = value if isinstance(value, list | tuple) else (value,)
-    names = [item.get("path") if isinstance(item, Mapping) else item for item in values]
-    if not all(isinstance(name, str) and name for name in names):
-        raise RowError("images must be given by path")
-    return tuple(root / str(name) for name in names)
+    return read_answer(read_chat(value, key), asked, key)
 
 
 def _provenance(value: Any) -> Provenance:
     if value is None:
         return Provenance()
-    given = _mapping(value, "provenance")
+    given = read_mapping(value, "provenance")
     source = given.get("source") or "unknown"
     return Provenance(source, given.get("recipe"), given.get("seed"), given.get("licence"))

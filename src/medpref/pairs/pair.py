@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medpref.files import relative_to
 
@@ -22,6 +22,13 @@ class ResponseRole(StrEnum):
 
     CHOSEN = "chosen"
     REJECTED = "rejected"
+
+
+class Turn(NamedTuple):
+    """An earlier question of a conversation and its answer; only the last answer is learned."""
+
+    user: str
+    assistant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Pair:
         kind: the question kind, such as ``"presence"``.
         region: a mask file of the region of interest, where one is known.
         provenance: where the pair comes from.
+        history: earlier turns of the conversation; their ``<image>`` stand for the first images.
     """
 
     id: str
@@ -60,6 +68,13 @@ class Pair:
     kind: str | None = None
     region: Path | None = None
     provenance: Provenance = Provenance()
+    history: tuple[Turn, ...] = ()
+
+    @property
+    def placeholders(self) -> int:
+        """How many ``<image>`` the conversation holds."""
+        texts = (*(turn.user for turn in self.history), self.prompt)
+        return sum(text.count(IMAGE_PLACEHOLDER) for text in texts)
 
     @property
     def image_key(self) -> str:
@@ -91,4 +106,6 @@ class Pair:
                 "licence": self.provenance.licence,
             },
         }
+        if self.history:
+            row["history"] = [[turn.user, turn.assistant] for turn in self.history]
         return row

@@ -7,6 +7,7 @@ from typing import Any
 
 from medpref.errors import InputError
 from medpref.files import read_jsonl, relative_to, write_jsonl
+from medpref.pairs.pair import Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Sample:
 
     Attributes:
         id: unique within its task.
-        prompt: the user's text with one ``<image>`` for each image.
+        prompt: the user's text with one ``<image>`` for each image that the history does not show.
         images: image files in the order of their placeholders.
         gold: the right answer.
         kinds: question kinds, the most certain first.
@@ -23,6 +24,7 @@ class Sample:
         choices: that set, where it is known.
         cluster: the image or patient that intervals are clustered by.
         region: a mask file of the region of interest, where one is known.
+        history: earlier turns of the conversation.
     """
 
     id: str
@@ -34,10 +36,11 @@ class Sample:
     choices: tuple[str, ...] = ()
     cluster: str = ""
     region: Path | None = None
+    history: tuple[Turn, ...] = ()
 
     def to_row(self, root: Path) -> dict[str, Any]:
         """Return the sample as a JSON object whose files are relative to `root` where they lie below it."""
-        return {
+        row: dict[str, Any] = {
             "id": self.id,
             "prompt": self.prompt,
             "images": [relative_to(path, root) for path in self.images],
@@ -48,6 +51,9 @@ class Sample:
             "cluster": self.cluster,
             "region": relative_to(self.region, root) if self.region else None,
         }
+        if self.history:
+            row["history"] = [[turn.user, turn.assistant] for turn in self.history]
+        return row
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
@@ -65,7 +71,7 @@ def read_samples(path: Path) -> list[Sample]:
     for line, row in read_jsonl(path):
         try:
             samples.append(_from_row(row, path.parent))
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"this is no sample: {error}", where=f"{path}, line {line}") from None
     return samples
 
@@ -79,5 +85,6 @@ def _from_row(row: dict[str, Any], root: Path) -> Sample:
             "kinds": tuple(row["kinds"]),
             "choices": tuple(row["choices"]),
             "region": root / region if region else None,
+            "history": tuple(Turn(user, assistant) for user, assistant in row.get("history", ())),
         }
     )

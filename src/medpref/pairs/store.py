@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from medpref.errors import InputError
 from medpref.files import disk_errors, write_jsonl
 from medpref.pairs.check import faults
-from medpref.pairs.formats import RowError, parse_row
+from medpref.pairs.fields import RowError
+from medpref.pairs.formats import parse_row
 from medpref.pairs.pair import Pair
 
 
@@ -165,6 +166,7 @@ SCHEMA = pa.schema(
                 ]
             ),
         ),
+        ("history", pa.list_(pa.list_(pa.string()))),
     ]
 )
 """The columns of a pair file in Parquet: given, not guessed, so that text-only pairs have them too."""

@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
+from medpref.errors import InputError
+from medpref.pairs.images import open_image, open_mask
 from medpref.report.svg import path_data
 
 LARGEST = 384
@@ -39,9 +41,8 @@ class Outline(NamedTuple):
 def read_picture(path: Path) -> Picture | None:
     """Return an image without its metadata, at most `LARGEST` pixels long; None where it cannot be read."""
     try:
-        with Image.open(path) as opened:
-            image = _eight_bit(opened)
-    except (OSError, ValueError, Image.DecompressionBombError):
+        image = open_image(path)
+    except InputError:
         return None
     small = max(image.size) <= _PIXELATED_BELOW
     image.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
@@ -52,21 +53,11 @@ def read_picture(path: Path) -> Picture | None:
     return Picture(f"data:image/{form.lower()};base64,{data}", *image.size, pixelated=small)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Return a grey or RGB image; deeper grey values are spread over the range that the image has."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        values = np.asarray(image, dtype=np.float64)
-        span = float(np.ptp(values)) or 1.0
-        return Image.fromarray(((values - values.min()) * (255 / span)).astype(np.uint8))
-    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
-
-
 def read_outline(path: Path) -> Outline | None:
     """Return the outline of a mask's non-zero pixels; None where it is empty or cannot be read."""
     try:
-        with Image.open(path) as opened:
-            mask = opened.convert("L")
-    except (OSError, ValueError, Image.DecompressionBombError):
+        mask = Image.fromarray(open_mask(path))
+    except InputError:
         return None
     if max(mask.size) > _LARGEST_MASK:
         mask.thumbnail((_LARGEST_MASK, _LARGEST_MASK), Image.Resampling.NEAREST)

@@ -1,8 +1,8 @@
 """Tensors on disk under a limit on their size: one memory-mapped safetensors file for each key."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -10,7 +10,6 @@ from torch import Tensor
 from medpref.backbones.fingerprint import hash_tensors
 from medpref.files import write_bytes
 
-NAME = "features"
 # The share of the limit that may be written between two looks at the folder.
 STEP = 20
 
@@ -40,8 +39,8 @@ class FeatureFiles:
         """Return the file of a key; a slash in the key makes a folder."""
         return self.folder / f"{key}.safetensors"
 
-    def read(self, key: str) -> Tensor | None:
-        """Return the tensor of `key`, mapped into memory, or None where there is none that can be trusted.
+    def read(self, key: str) -> dict[str, Tensor] | None:
+        """Return the tensors of `key`, mapped into memory, or None where there is none that can be trusted.
 
         The bytes of a file are checked when this process first reads it.
         """
@@ -49,7 +48,8 @@ class FeatureFiles:
         try:
             found = path.stat()
             with safe_open(path, framework="pt") as file:
-                metadata, tensor = file.metadata() or {}, file.get_tensor(NAME)
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError) as error:
@@ -57,20 +57,20 @@ class FeatureFiles:
             return None
         stamp = (found.st_size, found.st_mtime_ns)
         if self._checked.get(path) != stamp:
-            if metadata != _describe(key, tensor):
+            if metadata != _describe(key, tensors):
                 self.damaged[path] = "its bytes are not those that were written"
                 return None
             self._checked[path] = stamp
-        return torch.as_tensor(tensor)
+        return tensors
 
-    def write(self, key: str, tensor: Tensor) -> None:
-        """Write a tensor, whole or not at all; one that is larger than the limit is not kept.
+    def write(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write tensors, whole or not at all; what is larger than the limit is not kept.
 
         Raises:
             RunError: the disk is full or the folder cannot be written.
         """
-        tensor = tensor.contiguous()
-        data = save({NAME: tensor}, metadata=_describe(key, tensor))
+        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        data = save(whole, metadata=_describe(key, whole))
         if len(data) > self.max_bytes:
             return
         self._make_room(len(data))
@@ -103,5 +103,5 @@ class FeatureFiles:
             self.removed += 1
 
 
-def _describe(key: str, tensor: Tensor) -> dict[str, str]:
-    return {"key": key, "sha256": hash_tensors({NAME: tensor})}
+def _describe(key: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {"key": key, "sha256": hash_tensors(tensors)}

@@ -9,15 +9,12 @@ from typing import Literal
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from medpref.backbones.base import Backbone
+from medpref.backbones.base import Backbone, ImageTensors, move_images
 from medpref.errors import RunError
 from medpref.scoring.feature_files import FeatureFiles
-from medpref.scoring.inputs import InputCache
-
-Features = Float[Tensor, "patches width"]
+from medpref.scoring.inputs import InputCache, tensor_bytes
 
 
 class FeatureCache:
@@ -45,7 +42,7 @@ class FeatureCache:
         self.from_memory = 0
         self.from_disk = 0
         self.files = FeatureFiles(folder, max_disk_bytes) if folder else None
-        self._kept: OrderedDict[str, Features] = OrderedDict()
+        self._kept: OrderedDict[str, ImageTensors] = OrderedDict()
         self._towers: WeakKeyDictionary[nn.Module, tuple[object, str]] = WeakKeyDictionary()
 
     @property
@@ -54,8 +51,8 @@ class FeatureCache:
         return self.files.damaged if self.files else {}
 
     def usable(self, backbone: Backbone) -> bool:
-        """Tell whether the backbone's tower is frozen: what a tower in training says is soon out of date."""
-        return not backbone.tower_trains
+        """Tell whether the tower runs apart and is frozen: what one in training says is soon out of date."""
+        return backbone.keeps_features and not backbone.tower_trains
 
     @torch.no_grad()
     def encode(
@@ -64,8 +61,8 @@ class FeatureCache:
         backbone: Backbone,
         inputs: InputCache,
         precision: Literal["fp32", "bf16"] = "fp32",
-    ) -> Float[Tensor, "images patches width"]:
-        """Return what the tower says about image files, in CPU memory; without files, no rows.
+    ) -> list[ImageTensors]:
+        """Return what the tower says about each image file, in CPU memory.
 
         The tower is run once, in evaluation mode, on the distinct images that are not known yet.
 
@@ -85,23 +82,24 @@ class FeatureCache:
                 remedy="Freeze the tower, or train without a feature cache.",
             )
         if not paths:
-            return torch.empty(0, 1, 1)
+            return []
         place = f"{self._tower(backbone)}/{precision}"
         keys = [f"{place}/{inputs.image_hash(path)}" for path in paths]
         wanted = dict(zip(keys, paths, strict=True))
         found = {key: value for key in wanted if (value := self._look_up(key)) is not None}
         missing = [key for key in wanted if key not in found]
         if missing:
-            new = run_tower(backbone, inputs.stack([wanted[key] for key in missing]), precision).cpu()
+            read = inputs.images([wanted[key] for key in missing])
+            new = move_images(run_tower(backbone, read, precision), torch.device("cpu"))
             self.computed += len(missing)
             for key, features in zip(missing, new, strict=True):
                 found[key] = features
                 self._keep(key, features)
                 if self.files:
                     self.files.write(key, features)
-        return torch.stack([found[key] for key in keys])
+        return [found[key] for key in keys]
 
-    def _look_up(self, key: str) -> Features | None:
+    def _look_up(self, key: str) -> ImageTensors | None:
         if key in self._kept:
             self._kept.move_to_end(key)
             self.from_memory += 1
@@ -112,14 +110,15 @@ class FeatureCache:
             self._keep(key, features)
         return features
 
-    def _keep(self, key: str, features: Features) -> None:
+    def _keep(self, key: str, features: ImageTensors) -> None:
         """Keep a copy in memory: a view would keep the whole batch, or the file, alive."""
-        if features.nbytes > self.max_bytes:
+        size = tensor_bytes(features)
+        if size > self.max_bytes:
             return
-        self._kept[key] = features.clone()
-        self.bytes += features.nbytes
+        self._kept[key] = {name: tensor.clone() for name, tensor in features.items()}
+        self.bytes += size
         while self.bytes > self.max_bytes:
-            self.bytes -= self._kept.popitem(last=False)[1].nbytes
+            self.bytes -= tensor_bytes(self._kept.popitem(last=False)[1])
 
     def _tower(self, backbone: Backbone) -> str:
         """Return the tower's fingerprint; computed again where a frozen weight was written to or moved."""
@@ -140,19 +139,17 @@ def _versions(model: nn.Module) -> object:
     return tuple((tensor.data_ptr(), tensor._version) for tensor in chain(frozen, model.buffers()))
 
 
-def run_tower(
-    backbone: Backbone, pixels: Float[Tensor, "images channels height width"], precision: str
-) -> Float[Tensor, "images patches tower_width"]:
-    """Return `backbone.encode_images` of pixels on any device, in evaluation mode; on the backbone's device.
+def run_tower(backbone: Backbone, images: Sequence[ImageTensors], precision: str) -> list[ImageTensors]:
+    """Return `backbone.encode_images` of images on any device, in evaluation mode; on the backbone's device.
 
     Args:
         backbone: whose tower is used.
-        pixels: what `Backbone.pixel_values` returned.
+        images: what `Backbone.read_image` returned.
         precision: fp32, or bf16 autocast.
     """
     device = backbone.device
     with evaluating(backbone.model), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        return backbone.encode_images(pixels.to(device))
+        return backbone.encode_images(move_images(images, device))
 
 
 @contextmanager

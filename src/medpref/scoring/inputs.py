@@ -5,16 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from medpref.backbones.base import Backbone
+from medpref.backbones.base import Backbone, ImageTensors, Size
 from medpref.backbones.templates import fit
 from medpref.errors import InputError
 from medpref.files import file_hash
-from medpref.pairs.images import open_image
-from medpref.pairs.pair import ImageRole, Pair, ResponseRole
+from medpref.pairs.images import image_size, open_image
+from medpref.pairs.pair import ImageRole, Pair, Turn
 from medpref.scoring.cells import Cell
 
 
@@ -51,11 +47,11 @@ def file_stamp(path: FilePath) -> Stamp:
 
 
 class InputCache:
-    """Token ids by text, and pixels and content hashes by image file; pixels within a limit.
+    """Token ids by text, and tensors and content hashes by image file; tensors within a limit.
 
     Args:
         backbone: whose template and image processor are used.
-        max_bytes: the most that pixels may take, in bytes; the image used longest ago goes first.
+        max_bytes: the most that images may take, in bytes; the image used longest ago goes first.
     """
 
     def __init__(self, backbone: Backbone, *, max_bytes: int = 1 << 30) -> None:
@@ -64,46 +60,71 @@ class InputCache:
         self.pad = backbone.pad_token
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._pixels: OrderedDict[Stamp, Float[Tensor, "channels height width"]] = OrderedDict()
+        self._images: OrderedDict[Stamp, ImageTensors] = OrderedDict()
+        self._sizes: dict[Stamp, Size] = {}
         self._hashes: dict[Stamp, str] = {}
-        self._prompts: dict[str, tuple[int, ...]] = {}
+        self._prompts: dict[tuple[str, tuple[Size, ...], tuple[Turn, ...]], tuple[int, ...]] = {}
         self._responses: dict[str, tuple[int, ...]] = {}
 
-    def ids(self, pair: Pair, role: ResponseRole) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the ids of a pair's prompt and of one of its responses.
+    def ids(self, pair: Pair, cell: Cell) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the ids of a pair's prompt on a cell's images, and of the cell's response.
 
         Raises:
             InputError: together they do not fit the backbone's context.
         """
-        text = pair.responses[role]
+        text = pair.responses[cell.response]
         if text not in self._responses:
             self._responses[text] = tuple(self.backbone.response_ids(text))
-        prompt, response = self.prompt_ids(pair.prompt), self._responses[text]
+        prompt = self.prompt_ids(pair.prompt, pair.images.get(cell.image, ()), pair.history)
+        response = self._responses[text]
         fit(len(prompt), len(response), self.backbone.max_length, pair.id)
         return prompt, response
 
-    def prompt_ids(self, prompt: str) -> tuple[int, ...]:
-        """Return the ids of a prompt, image tokens in place."""
-        if prompt not in self._prompts:
-            self._prompts[prompt] = tuple(self.backbone.prompt_ids(prompt))
-        return self._prompts[prompt]
+    def prompt_ids(
+        self, prompt: str, images: Sequence[FilePath] = (), history: tuple[Turn, ...] = ()
+    ) -> tuple[int, ...]:
+        """Return the ids of a prompt on image files, image tokens in place.
 
-    def pixels(self, path: FilePath) -> Float[Tensor, "channels height width"]:
+        Raises:
+            InputError: the number of image tokens depends on a file that is missing or is no image.
+        """
+        sizes = tuple(map(self.size, images)) if self.backbone.sizes_matter else ()
+        key = (prompt, sizes, history)
+        if key not in self._prompts:
+            self._prompts[key] = tuple(self.backbone.prompt_ids(prompt, sizes, history))
+        return self._prompts[key]
+
+    def size(self, path: FilePath) -> Size:
+        """Return an image file's width and height in pixels.
+
+        Raises:
+            InputError: the file is missing or is no image.
+        """
+        stamp = file_stamp(path)
+        if stamp not in self._sizes:
+            self._sizes[stamp] = image_size(path)
+        return self._sizes[stamp]
+
+    def image(self, path: FilePath) -> ImageTensors:
         """Return one image file as the vision tower takes it.
 
         Raises:
             InputError: the file is missing or is no image.
         """
         stamp = file_stamp(path)
-        if stamp in self._pixels:
-            self._pixels.move_to_end(stamp)
-            return self._pixels[stamp]
-        value = self.backbone.pixel_values(open_image(path))
-        self._pixels[stamp] = value
-        self._bytes += value.nbytes
-        while self._bytes > self._max_bytes and len(self._pixels) > 1:
-            self._bytes -= self._pixels.popitem(last=False)[1].nbytes
+        if stamp in self._images:
+            self._images.move_to_end(stamp)
+            return self._images[stamp]
+        value = self.backbone.read_image(open_image(path))
+        self._images[stamp] = value
+        self._bytes += tensor_bytes(value)
+        while self._bytes > self._max_bytes and len(self._images) > 1:
+            self._bytes -= tensor_bytes(self._images.popitem(last=False)[1])
         return value
+
+    def images(self, paths: Iterable[FilePath]) -> list[ImageTensors]:
+        """Return several image files as the vision tower takes them. Raises as `image` does."""
+        return [self.image(path) for path in paths]
 
     def image_hash(self, path: FilePath) -> str:
         """Return the SHA-256 of an image file's bytes, computed once for each path, size and time.
@@ -116,7 +137,7 @@ class InputCache:
             self._hashes[stamp] = file_hash(path)
         return self._hashes[stamp]
 
-    def stack(self, paths: Sequence[FilePath]) -> Float[Tensor, "images channels height width"]:
-        """Return several image files as the vision tower takes them. Raises as `pixels` does."""
-        stack = [self.pixels(path) for path in paths]
-        return torch.stack(stack) if stack else torch.empty(0, 3, 1, 1)
+
+def tensor_bytes(image: ImageTensors) -> int:
+    """Return how many bytes an image's tensors take."""
+    return sum(tensor.nbytes for tensor in image.values())

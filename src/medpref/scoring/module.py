@@ -1,12 +1,14 @@
 """The forward pass as a module, so that distributed wrappers see one call with all weights below it."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from medpref.backbones.base import Backbone
+from medpref.backbones.base import Backbone, ImageTensors
 from medpref.scoring.plan import Plan
 
 
@@ -26,20 +28,19 @@ class ScoringModel(nn.Module):
         self.head_chunk = head_chunk
         self._backbone = backbone
 
-    def forward(self, plan: Plan, images: Tensor, encoded: bool = False) -> Float[Tensor, " response_tokens"]:
+    def forward(
+        self, plan: Plan, images: Sequence[ImageTensors], encoded: bool = False
+    ) -> Float[Tensor, " response_tokens"]:
         """Return log π of every response token of `plan`, in nats; float32.
 
         Args:
             plan: what is to be scored.
-            images: the distinct images' pixels (images, channels, height, width), or what
-                `Backbone.encode_images` returned for them.
+            images: what `Backbone.read_image` returned for the distinct images, or what
+                `Backbone.encode_images` did.
             encoded: which of the two.
         """
         backbone = self._backbone
-        if len(images):
-            features = backbone.project(images if encoded else backbone.encode_images(images))
-        else:
-            features = images.new_zeros(0, 1, 1)
+        features = backbone.project(images if encoded else backbone.encode_images(images))
         states = backbone.read_states(plan.rows, features).flatten(0, 1)[plan.read]
         if len(states) <= self.head_chunk:
             return self._token_logps(states, plan.targets)

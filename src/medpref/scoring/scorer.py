@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from medpref.backbones.base import Backbone
+from medpref.backbones.base import Backbone, ImageTensors, move_images
 from medpref.errors import InputError
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, Pair
 from medpref.scoring.cells import Cell, CellScore, missing_part
@@ -91,7 +91,7 @@ class Scorer:
         """Return the log-probs of all response tokens in the plan's order, and the plan."""
         numbers = number_images(asked)
         paths = [
-            Path(image_indices(numbers, pair, cell.image), *self.inputs.ids(pair, cell.response))
+            Path(image_indices(numbers, pair, cell.image), *self.inputs.ids(pair, cell))
             for pair, cell in asked
         ]
         plan = make_plan(
@@ -106,12 +106,12 @@ class Scorer:
         plan = plan.to(device)
         images, encoded = self._images(tuple(numbers))
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return model(plan, images.to(device), encoded), plan
+            return model(plan, move_images(images, device), encoded), plan
 
-    def _images(self, paths: Sequence[FilePath]) -> tuple[Tensor, bool]:
-        """Return the images as pixels, or as the frozen tower encodes them, and which of the two."""
+    def _images(self, paths: Sequence[FilePath]) -> tuple[list[ImageTensors], bool]:
+        """Return the images as they are read, or as the frozen tower encodes them, and which of the two."""
         if self.features is None or not self.features.usable(self.backbone):
-            return self.inputs.stack(paths), False
+            return self.inputs.images(paths), False
         return self.features.encode(paths, self.backbone, self.inputs, self.precision), True
 
 
@@ -131,7 +131,7 @@ def _check_placeholders(pair: Pair, cell: Cell) -> None:
     Raises:
         InputError: it has more or fewer.
     """
-    places, images = pair.prompt.count(IMAGE_PLACEHOLDER), len(pair.images.get(cell.image, ()))
+    places, images = pair.placeholders, len(pair.images.get(cell.image, ()))
     if places != images:
         raise InputError(
             f"{places} {IMAGE_PLACEHOLDER} in the prompt for {images} {cell.image} images",

@@ -59,14 +59,16 @@ def _sample(pair: Pair) -> Sample:
         closed=gold.strip().rstrip(".").lower() in ("yes", "no"),
         cluster=pair.image_key or pair.id,
         region=pair.region,
+        history=pair.history,
     )
 
 
 def texts(settings: FileSettings) -> list[str]:
-    """Return the prompts and responses of the training files."""
+    """Return the prompts, responses and earlier turns of the training files."""
     paths = [settings.train, *([settings.pool] if settings.pool else [])]
     pairs = [pair for path in paths for pair in read_pairs(path, images=settings.images).pairs]
-    return [text for pair in pairs for text in (pair.prompt, *pair.responses.values())]
+    earlier = [text for pair in pairs for turn in pair.history for text in turn]
+    return [text for pair in pairs for text in (pair.prompt, *pair.responses.values())] + earlier
 
 
 def digest(settings: FileSettings) -> list[str | None]:
