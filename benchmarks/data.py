@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, ResponseRole
+from medpref.scoring.cells import Cell
 from medpref.scoring.inputs import InputCache
 
 
@@ -110,7 +111,7 @@ def _write_image(path: Path, side: int, generator: np.random.Generator) -> Path:
 def describe(batches: Sequence[Sequence[Pair]], inputs: InputCache) -> dict[str, float]:
     """Return mean lengths in tokens: of prompts, images included, and of responses, end included."""
     pairs = [pair for batch in batches for pair in batch]
-    ids = [inputs.ids(pair, role) for pair in pairs for role in ResponseRole]
+    ids = [inputs.ids(pair, cell) for pair in pairs for cell in (Cell.CLEAN_CHOSEN, Cell.CLEAN_REJECTED)]
     return {
         "pairs_per_batch": len(batches[0]),
         "prompt_tokens": sum(len(prompt) for prompt, _ in ids) / len(ids),

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from benchmarks.bench import Bench, Trained
 from benchmarks.models import lora_config, make_backbone
+from medpref.backbones.adapters import adapters_off
 from medpref.backbones.llava import LlavaBackbone
 from medpref.objectives import Scores
 from medpref.pairs.pair import Pair
 from medpref.scoring.cells import Cell
 from medpref.scoring.features import FeatureCache
 from medpref.scoring.scorer import Scorer
-from medpref.training.lora import adapters_off
 from medpref.training.reference import ReferenceLogps, compute_reference
 
 

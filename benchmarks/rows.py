@@ -33,7 +33,7 @@ def pad_rows(
 ) -> PaddedRows:
     """Lay out each of `pairs` in each of `cells`."""
     asked = [(pair, cell) for cell in cells for pair in pairs]
-    texts = [inputs.ids(pair, cell.response) for pair, cell in asked]
+    texts = [inputs.ids(pair, cell) for pair, cell in asked]
     longest = max(len(prompt) + len(response) for prompt, response in texts)
     ids = torch.full((len(asked), longest), inputs.pad)
     mask, responses = torch.zeros_like(ids), torch.zeros_like(ids)
@@ -42,5 +42,7 @@ def pad_rows(
         ids[row, :end] = torch.tensor(prompt + response)
         mask[row, :end] = 1
         responses[row, len(prompt) : end] = 1
-    pixels = torch.stack([inputs.pixels(path) for pair, cell in asked for path in pair.images[cell.image]])
+    pixels = torch.stack(
+        [inputs.image(path)["pixel_values"] for pair, cell in asked for path in pair.images[cell.image]]
+    )
     return PaddedRows(*(tensor.to(device) for tensor in (ids, mask, responses, pixels)))

@@ -36,9 +36,9 @@ def test_golden_tokens(family: str, make_backbone) -> None:
 
 
 def test_an_image_takes_as_many_tokens_as_the_tower_gives(backbone: "LlavaBackbone") -> None:
-    pixels = backbone.pixel_values(Image.new("RGB", (32, 32)))
-    features = backbone.project(backbone.encode_images(pixels[None]))
-    assert features.shape == (1, backbone.image_tokens, 32)
+    image = backbone.read_image(Image.new("RGB", (32, 32)))
+    (features,) = backbone.project(backbone.encode_images([image]))
+    assert features["tokens"].shape == (backbone.image_tokens, 32)
     assert backbone.prompt_ids("<image>").count(backbone.image_token) == backbone.image_tokens == 16
 
 
@@ -80,7 +80,7 @@ def test_the_response_and_its_end_are_learned_and_nothing_else(backbone: "LlavaB
 def test_images_are_padded_to_a_square_and_not_cropped(backbone: "LlavaBackbone") -> None:
     wide = np.zeros((16, 32, 3), np.uint8)
     wide[:, 0] = 255
-    pixels = backbone.pixel_values(Image.fromarray(wide))
+    pixels = backbone.read_image(Image.fromarray(wide))["pixel_values"]
     assert pixels.shape == (3, 32, 32)
     # The bright column at the very edge is still there, in the middle rows; above and below is padding.
     assert (pixels[:, 16, 0] > pixels[:, 16, 8]).all()
@@ -89,4 +89,5 @@ def test_images_are_padded_to_a_square_and_not_cropped(backbone: "LlavaBackbone"
 
 def test_grey_images_are_read_as_rgb(backbone: "LlavaBackbone") -> None:
     grey = Image.fromarray(np.arange(1024, dtype=np.uint8).reshape(32, 32))
-    assert torch.equal(backbone.pixel_values(grey), backbone.pixel_values(grey.convert("RGB")))
+    read = [backbone.read_image(image)["pixel_values"] for image in (grey, grey.convert("RGB"))]
+    assert torch.equal(*read)

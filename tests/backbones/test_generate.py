@@ -1,9 +1,11 @@
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from torch import Tensor
 
+from medpref.backbones.base import ImageTensors
+from medpref.backbones.sampling import Sampling
 from medpref.scoring.plan import Path, make_plan
 
 if TYPE_CHECKING:
@@ -19,19 +21,36 @@ IMAGES = [(0,), (1,), (), (2, 0)]
 TOKENS = 6
 
 
+GREEDY = Sampling(max_new_tokens=TOKENS)
+DRAWN = Sampling(max_new_tokens=TOKENS, temperature=1.0)
+
+
 @pytest.fixture
-def pixels() -> Tensor:
-    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+def images() -> list[ImageTensors]:
+    pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return [{"pixel_values": each} for each in pixels]
+
+
+def ask(
+    backbone: "LlavaBackbone",
+    images: list[ImageTensors],
+    numbers: Sequence[int] = range(len(PROMPTS)),
+    sampling: Sampling = GREEDY,
+    seeds: Sequence[int] | None = None,
+) -> list[str]:
+    prompts = [backbone.prompt_ids(PROMPTS[number]) for number in numbers]
+    shown = [[images[image] for image in IMAGES[number]] for number in numbers]
+    return backbone.generate(prompts, shown, sampling, seeds)
 
 
 @torch.no_grad()
-def greedy(backbone: "LlavaBackbone", prompt: str, pixels: Tensor, images: tuple[int, ...]) -> list[int]:
+def greedy(backbone: "LlavaBackbone", number: int, images: list[ImageTensors]) -> list[int]:
     """Take the likeliest token again and again, through what the scorer calls."""
-    ids = backbone.prompt_ids(prompt)
+    ids = backbone.prompt_ids(PROMPTS[number])
     made: list[int] = []
-    features = backbone.project(backbone.encode_images(pixels))
+    features = backbone.project(backbone.encode_images(images))
     while len(made) < TOKENS and backbone.tokenizer.eos_token_id not in made:
-        path = Path(images, tuple(ids + made), (0,))
+        path = Path(IMAGES[number], tuple(ids + made), (0,))
         rows = make_plan([path], image_token=backbone.image_token, pad=backbone.pad_token).rows
         made.append(int(backbone.logits(backbone.read_states(rows, features)[0]).argmax()))
     return made
@@ -43,74 +62,78 @@ def text(backbone: "LlavaBackbone", ids: list[int]) -> str:
 
 @pytest.mark.parametrize("number", range(len(PROMPTS)))
 def test_generation_is_greedy_through_the_scorers_forward(
-    backbone: "LlavaBackbone", pixels: Tensor, number: int
+    backbone: "LlavaBackbone", images: list[ImageTensors], number: int
 ) -> None:
-    expected = text(backbone, greedy(backbone, PROMPTS[number], pixels, IMAGES[number]))
-    (answer,) = backbone.generate([PROMPTS[number]], pixels, [IMAGES[number]], max_new_tokens=TOKENS)
-    assert answer == expected
+    expected = text(backbone, greedy(backbone, number, images))
+    assert ask(backbone, images, [number]) == [expected]
 
 
-def test_generation_in_a_batch_is_generation_alone(backbone: "LlavaBackbone", pixels: Tensor) -> None:
-    together = backbone.generate(PROMPTS, pixels, IMAGES, max_new_tokens=TOKENS)
-    alone = [
-        backbone.generate([prompt], pixels, [images], max_new_tokens=TOKENS)[0]
-        for prompt, images in zip(PROMPTS, IMAGES, strict=True)
-    ]
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
+def test_generation_in_a_batch_is_generation_alone(
+    backbone: "LlavaBackbone", images: list[ImageTensors], sampling: Sampling
+) -> None:
+    seeds = [11, 12, 13, 14]
+    together = ask(backbone, images, sampling=sampling, seeds=seeds)
+    alone = [ask(backbone, images, [n], sampling, [seed])[0] for n, seed in enumerate(seeds)]
     assert together == alone
     assert len(set(together)) > 1
+    backwards = ask(backbone, images, [3, 2, 1, 0], sampling, seeds[::-1])
+    assert backwards == together[::-1]
 
 
-def test_text_only_needs_no_pixels(backbone: "LlavaBackbone", pixels: Tensor) -> None:
-    prompts = [PROMPTS[2]]
-    assert backbone.generate(prompts, None, [()], max_new_tokens=TOKENS) == backbone.generate(
-        prompts, pixels, [()], max_new_tokens=TOKENS
-    )
-
-
-def test_generation_stops_at_the_end_token(backbone: "LlavaBackbone", pixels: Tensor) -> None:
-    made = greedy(backbone, PROMPTS[0], pixels, IMAGES[0])
+def test_generation_stops_at_the_end_token(backbone: "LlavaBackbone", images: list[ImageTensors]) -> None:
+    made = greedy(backbone, 0, images)
     third = next(n for n in range(1, TOKENS) if made[n] not in made[:n])
     head, eos = backbone.model.lm_head.weight, backbone.tokenizer.eos_token_id
     with torch.no_grad():
         # The two tokens change places at the output: where the one stood, the model now ends.
         head[[made[third], eos]] = head[[eos, made[third]]]
-    (answer,) = backbone.generate([PROMPTS[0]], pixels, [IMAGES[0]], max_new_tokens=TOKENS)
-    assert answer == text(backbone, made[:third])
+    assert ask(backbone, images, [0]) == [text(backbone, made[:third])]
 
 
-def test_the_image_token_is_never_said(backbone: "LlavaBackbone", pixels: Tensor) -> None:
-    first = greedy(backbone, PROMPTS[0], pixels, IMAGES[0])[0]
+def test_the_image_token_is_never_said(backbone: "LlavaBackbone", images: list[ImageTensors]) -> None:
+    first = greedy(backbone, 0, images)[0]
     with torch.no_grad():
         backbone.model.lm_head.weight[backbone.image_token] = 2 * backbone.model.lm_head.weight[first]
-    (answer,) = backbone.generate([PROMPTS[0]], pixels, [IMAGES[0]], max_new_tokens=TOKENS)
-    assert answer == text(backbone, greedy(backbone, PROMPTS[0], pixels, IMAGES[0]))
+    assert ask(backbone, images, [0]) == [text(backbone, greedy(backbone, 0, images))]
 
 
-def test_a_limit_of_one_token(backbone: "LlavaBackbone", pixels: Tensor) -> None:
-    (answer,) = backbone.generate([PROMPTS[0]], pixels, [IMAGES[0]], max_new_tokens=1)
-    assert answer == text(backbone, greedy(backbone, PROMPTS[0], pixels, IMAGES[0])[:1])
+def test_a_limit_of_one_token(backbone: "LlavaBackbone", images: list[ImageTensors]) -> None:
+    expected = text(backbone, greedy(backbone, 0, images)[:1])
+    assert ask(backbone, images, [0], Sampling(max_new_tokens=1)) == [expected]
 
 
-def test_sampling_depends_on_the_seed_alone(backbone: "LlavaBackbone", pixels: Tensor) -> None:
-    def sample(seed: int) -> list[str]:
-        return backbone.generate(PROMPTS, pixels, IMAGES, max_new_tokens=TOKENS, temperature=1.0, seed=seed)
-
-    first = sample(1)
+def test_sampling_depends_on_the_seed_alone(backbone: "LlavaBackbone", images: list[ImageTensors]) -> None:
+    first = ask(backbone, images, sampling=DRAWN, seeds=[1, 2, 3, 4])
     state = torch.get_rng_state()
     torch.rand(3)
     moved = torch.get_rng_state()
-    assert sample(1) == first
+    assert ask(backbone, images, sampling=DRAWN, seeds=[1, 2, 3, 4]) == first
     assert torch.equal(torch.get_rng_state(), moved), "what others draw has changed"
     assert not torch.equal(state, moved)
-    assert sample(2) != first
+    assert ask(backbone, images, sampling=DRAWN, seeds=[5, 6, 7, 8]) != first
 
 
-def test_sampling_at_a_low_temperature_is_greedy(backbone: "LlavaBackbone", pixels: Tensor) -> None:
-    cold = backbone.generate(PROMPTS, pixels, IMAGES, max_new_tokens=TOKENS, temperature=1e-6)
-    assert cold == backbone.generate(PROMPTS, pixels, IMAGES, max_new_tokens=TOKENS)
+def test_sampling_at_a_low_temperature_is_greedy(
+    backbone: "LlavaBackbone", images: list[ImageTensors]
+) -> None:
+    cold = ask(backbone, images, sampling=Sampling(max_new_tokens=TOKENS, temperature=1e-6))
+    assert cold == ask(backbone, images)
 
 
-def test_samples_come_from_the_whole_vocabulary(backbone: "LlavaBackbone", pixels: Tensor) -> None:
+def test_samples_come_from_the_whole_vocabulary(
+    backbone: "LlavaBackbone", images: list[ImageTensors]
+) -> None:
     # Hot, all tokens are about equally likely; the library's default keeps the fifty likeliest.
-    said = backbone.generate([PROMPTS[0]] * 600, pixels, [IMAGES[0]] * 600, max_new_tokens=1, temperature=50)
-    assert len(set(said)) > 80
+    hot = Sampling(max_new_tokens=1, temperature=50)
+    assert len(set(ask(backbone, images, [0] * 600, hot, range(600)))) > 80
+
+
+def test_a_folder_s_generation_settings_have_no_say(
+    backbone: "LlavaBackbone", images: list[ImageTensors]
+) -> None:
+    expected = ask(backbone, images)
+    own = backbone.model.generation_config
+    own.update(do_sample=True, temperature=5.0, repetition_penalty=3.0, max_length=1)
+    assert ask(backbone, images) == expected
+    assert backbone.model.generation_config is own

@@ -8,6 +8,7 @@ import torch
 from tests.objectives.conftest import with_tokens
 from torch.nn.functional import logsigmoid
 
+from medpref.backbones.sampling import Sampling
 from medpref.errors import InputError
 from medpref.objectives import Scores, objectives
 from medpref.objectives.base import Objective
@@ -107,8 +108,9 @@ def test_every_objective_scores_in_the_template_that_generation_uses(
         patch.setattr(
             backbone.model, "generate", lambda **given: asked.append(given["input_ids"]) or whole(**given)
         )
-        pixels = Scorer(backbone).inputs.stack(pairs[0].images[ImageRole.CLEAN])
-        backbone.generate([pairs[0].prompt], pixels, [(0,)], max_new_tokens=2)
+        images = Scorer(backbone).inputs.images(pairs[0].images[ImageRole.CLEAN])
+        prompt = backbone.prompt_ids(pairs[0].prompt)
+        backbone.generate([prompt], [images], Sampling(max_new_tokens=2))
     assert set(map(frozenset, seen.values())) == {frozenset({tuple(asked[0][0].tolist())})}
 
 

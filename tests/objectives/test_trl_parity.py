@@ -71,7 +71,8 @@ def trl_loss(
     ]
     batch = dict(trainer.data_collator(rows))
     inputs = Scorer(policy).inputs
-    pixels = torch.stack([inputs.pixels(path) for pair in pairs for path in pair.images[ImageRole.CLEAN]])
+    shown = [path for pair in pairs for path in pair.images[ImageRole.CLEAN]]
+    pixels = torch.stack([image["pixel_values"] for image in inputs.images(shown)])
     batch["pixel_values"] = torch.cat([pixels, pixels])
     return trainer.compute_loss(trainer.model, batch)
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from medpref.backbones.base import ImageTensors
 from medpref.errors import InputError, RunError
 from medpref.scoring.features import FeatureCache
-from medpref.scoring.inputs import InputCache
+from medpref.scoring.inputs import InputCache, tensor_bytes
 
 # 16 patches of width 32, float32.
 ENTRY = 16 * 32 * 4
@@ -31,7 +32,15 @@ def paths(make_image) -> list[Path]:
 
 def plain(backbone, paths: list[Path]) -> Tensor:
     with torch.no_grad():
-        return backbone.encode_images(InputCache(backbone).stack(paths))
+        return joined(backbone.encode_images(InputCache(backbone).images(paths)))
+
+
+def joined(features: list[ImageTensors]) -> Tensor:
+    return torch.stack([image["patches"] for image in features]) if features else torch.empty(0, 1, 1)
+
+
+def encode(cache: FeatureCache, *arguments) -> Tensor:
+    return joined(cache.encode(*arguments))
 
 
 def disk_bytes(folder: Path) -> int:
@@ -40,9 +49,9 @@ def disk_bytes(folder: Path) -> int:
 
 def test_features_are_the_tower_s_own_to_the_bit(frozen, paths: list[Path]) -> None:
     cache, inputs = FeatureCache(), InputCache(frozen)
-    first = cache.encode(paths, frozen, inputs)
+    first = encode(cache, paths, frozen, inputs)
     assert torch.equal(first, plain(frozen, paths))
-    assert torch.equal(cache.encode(paths, frozen, inputs), first)
+    assert torch.equal(encode(cache, paths, frozen, inputs), first)
     assert (cache.computed, cache.from_memory, cache.bytes) == (5, 5, 5 * ENTRY)
     assert not first.requires_grad
 
@@ -50,13 +59,11 @@ def test_features_are_the_tower_s_own_to_the_bit(frozen, paths: list[Path]) -> N
 def test_only_the_missing_are_encoded_in_one_call_each_once(frozen, paths, monkeypatch) -> None:
     cache, inputs = FeatureCache(), InputCache(frozen)
     sizes: list[int] = []
-    encode = frozen.encode_images
-    monkeypatch.setattr(
-        frozen, "encode_images", lambda pixels: (sizes.append(len(pixels)), encode(pixels))[1]
-    )
-    cache.encode([paths[0], paths[1], paths[0]], frozen, inputs)
+    tower = frozen.encode_images
+    monkeypatch.setattr(frozen, "encode_images", lambda images: (sizes.append(len(images)), tower(images))[1])
+    encode(cache, [paths[0], paths[1], paths[0]], frozen, inputs)
     asked = [paths[2], paths[0], paths[2], paths[3]]
-    found = cache.encode(asked, frozen, inputs)
+    found = encode(cache, asked, frozen, inputs)
     assert sizes == [2, 2]
     # Another batch's rounding: the tower sees other images beside the same one.
     torch.testing.assert_close(found, plain(frozen, asked), rtol=1e-6, atol=1e-6)
@@ -65,21 +72,21 @@ def test_only_the_missing_are_encoded_in_one_call_each_once(frozen, paths, monke
 
 def test_equal_content_is_one_image_whatever_it_is_called(frozen, paths, make_image) -> None:
     cache = FeatureCache()
-    cache.encode([paths[0], make_image("copy.png", 0)], frozen, InputCache(frozen))
+    encode(cache, [paths[0], make_image("copy.png", 0)], frozen, InputCache(frozen))
     assert cache.computed == 1
 
 
 def test_no_images_are_no_rows(frozen) -> None:
-    assert len(FeatureCache().encode([], frozen, InputCache(frozen))) == 0
+    assert FeatureCache().encode([], frozen, InputCache(frozen)) == []
 
 
 def test_a_changed_image_is_encoded_again(frozen, paths: list[Path], tmp_path: Path) -> None:
     cache, inputs = FeatureCache(folder=tmp_path / "features"), InputCache(frozen)
-    old = cache.encode(paths, frozen, inputs)
+    old = encode(cache, paths, frozen, inputs)
     image = Image.open(paths[1]).convert("RGB")
     image.putpixel((3, 3), tuple(255 - value for value in image.getpixel((3, 3))))
     image.save(paths[1])
-    new = cache.encode(paths, frozen, inputs)
+    new = encode(cache, paths, frozen, inputs)
     assert cache.computed == 6
     assert torch.equal(new[[0, 2, 3, 4]], old[[0, 2, 3, 4]])
     assert not torch.equal(new[1], old[1])
@@ -88,28 +95,28 @@ def test_a_changed_image_is_encoded_again(frozen, paths: list[Path], tmp_path: P
 
 def test_changed_tower_weights_are_noticed(frozen, paths: list[Path], tmp_path: Path) -> None:
     cache, inputs = FeatureCache(folder=tmp_path / "features"), InputCache(frozen)
-    old = cache.encode(paths, frozen, inputs)
+    old = encode(cache, paths, frozen, inputs)
     weight = frozen.model.model.vision_tower.embeddings.patch_embedding.weight
     with torch.no_grad():
         before = weight.view(-1)[0].item()
         weight.view(-1)[0] = 3.0
-    assert torch.equal(cache.encode(paths, frozen, inputs), plain(frozen, paths))
+    assert torch.equal(encode(cache, paths, frozen, inputs), plain(frozen, paths))
     assert cache.computed == 10
     with torch.no_grad():
         weight.view(-1)[0] = before
-    assert torch.equal(cache.encode(paths, frozen, inputs), old)
+    assert torch.equal(encode(cache, paths, frozen, inputs), old)
     assert cache.computed == 10
 
 
 def test_weights_that_train_beside_the_tower_leave_the_features_alone(frozen, paths, monkeypatch) -> None:
     cache, inputs = FeatureCache(), InputCache(frozen)
-    cache.encode(paths, frozen, inputs)
+    encode(cache, paths, frozen, inputs)
     with torch.no_grad():
         for weight in frozen.model.model.multi_modal_projector.parameters():
             weight.mul_(1.5)
     # The tower need not even be hashed again.
     monkeypatch.setattr(frozen, "fingerprint", None)
-    cache.encode(paths, frozen, inputs)
+    encode(cache, paths, frozen, inputs)
     assert cache.computed == 5
 
 
@@ -118,20 +125,20 @@ def test_two_models_do_not_share_features(make_backbone, paths: list[Path]) -> N
     for seed in range(2):
         backbone = make_backbone("mistral", seed)
         backbone.freeze(["tower"])
-        assert torch.equal(cache.encode(paths, backbone, InputCache(backbone)), plain(backbone, paths))
+        assert torch.equal(encode(cache, paths, backbone, InputCache(backbone)), plain(backbone, paths))
     # The same tower below another language model has the same features.
     twin = make_backbone("mistral", 0)
     twin.freeze(["tower"])
     with torch.no_grad():
         twin.model.lm_head.weight.zero_()
-    cache.encode(paths, twin, InputCache(twin))
+    encode(cache, paths, twin, InputCache(twin))
     assert cache.computed == 10
 
 
 def test_each_precision_has_its_own_features(frozen, paths: list[Path]) -> None:
     cache, inputs = FeatureCache(), InputCache(frozen)
-    full = cache.encode(paths, frozen, inputs, "fp32")
-    half = cache.encode(paths, frozen, inputs, "bf16")
+    full = encode(cache, paths, frozen, inputs, "fp32")
+    half = encode(cache, paths, frozen, inputs, "bf16")
     assert cache.computed == 10
     assert 0 < (full - half.float()).abs().max() < 0.5
 
@@ -140,7 +147,7 @@ def test_a_tower_in_training_is_refused(backbone, paths: list[Path]) -> None:
     cache = FeatureCache()
     assert not cache.usable(backbone)
     with pytest.raises(RunError, match="the vision tower is in training"):
-        cache.encode(paths, backbone, InputCache(backbone))
+        encode(cache, paths, backbone, InputCache(backbone))
     backbone.freeze(["tower"])
     assert cache.usable(backbone)
     next(backbone.model.model.vision_tower.parameters()).requires_grad_(True)
@@ -151,13 +158,13 @@ def test_every_module_is_back_in_its_own_mode(frozen, paths: list[Path]) -> None
     frozen.model.train()
     frozen.model.model.vision_tower.eval()
     modes = [module.training for module in frozen.model.modules()]
-    FeatureCache().encode(paths, frozen, InputCache(frozen))
+    encode(FeatureCache(), paths, frozen, InputCache(frozen))
     assert [module.training for module in frozen.model.modules()] == modes
 
 
 def test_a_missing_image_is_named(frozen, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.png: the image is missing"):
-        FeatureCache().encode([tmp_path / "gone.png"], frozen, InputCache(frozen))
+        encode(FeatureCache(), [tmp_path / "gone.png"], frozen, InputCache(frozen))
 
 
 @settings(max_examples=15)
@@ -181,8 +188,8 @@ def test_limits_hold_and_the_features_are_right_under_any_of_them(
     cache = FeatureCache(room * ENTRY, folder / "kept" if disk is not None else None, max_disk_bytes=limit)
     expected, inputs = plain(backbone, paths), InputCache(backbone)
     for batch in batches:
-        found = cache.encode([paths[number] for number in batch], backbone, inputs)
-        assert cache.bytes == sum(kept.nbytes for kept in cache._kept.values()) <= room * ENTRY
+        found = encode(cache, [paths[number] for number in batch], backbone, inputs)
+        assert cache.bytes == sum(map(tensor_bytes, cache._kept.values())) <= room * ENTRY
         assert disk_bytes(folder) <= limit
         if batch:
             torch.testing.assert_close(found, expected[batch], rtol=1e-6, atol=1e-6)
@@ -191,10 +198,10 @@ def test_limits_hold_and_the_features_are_right_under_any_of_them(
 def test_what_was_used_longest_ago_leaves_memory_first(frozen, paths: list[Path]) -> None:
     cache, inputs = FeatureCache(2 * ENTRY), InputCache(frozen)
     for number in (0, 1, 0, 2):
-        cache.encode([paths[number]], frozen, inputs)
-    cache.encode([paths[0]], frozen, inputs)
+        encode(cache, [paths[number]], frozen, inputs)
+    encode(cache, [paths[0]], frozen, inputs)
     assert (cache.computed, cache.from_memory) == (3, 2)
-    cache.encode([paths[1]], frozen, inputs)
+    encode(cache, [paths[1]], frozen, inputs)
     assert cache.computed == 4
 
 
@@ -202,11 +209,11 @@ def test_the_oldest_files_go_first(frozen, paths: list[Path], tmp_path: Path) ->
     folder = tmp_path / "features"
     inputs = InputCache(frozen)
     probe = FeatureCache(folder=tmp_path / "probe")
-    probe.encode(paths[:1], frozen, inputs)
+    encode(probe, paths[:1], frozen, inputs)
     limit = 3 * disk_bytes(tmp_path / "probe")
     cache = FeatureCache(0, folder, max_disk_bytes=limit)
     for path in paths:
-        cache.encode([path], frozen, inputs)
+        encode(cache, [path], frozen, inputs)
     assert disk_bytes(folder) == limit
     assert cache.files is not None
     assert cache.files.removed == 2
@@ -215,11 +222,11 @@ def test_the_oldest_files_go_first(frozen, paths: list[Path], tmp_path: Path) ->
 
 
 def test_files_serve_the_next_run(frozen, paths: list[Path], tmp_path: Path) -> None:
-    first = FeatureCache(folder=tmp_path / "features").encode(paths, frozen, InputCache(frozen))
+    first = encode(FeatureCache(folder=tmp_path / "features"), paths, frozen, InputCache(frozen))
     cache = FeatureCache(folder=tmp_path / "features")
-    assert torch.equal(cache.encode(paths, frozen, InputCache(frozen)), first)
+    assert torch.equal(encode(cache, paths, frozen, InputCache(frozen)), first)
     assert (cache.computed, cache.from_disk, dict(cache.damaged)) == (0, 5, {})
-    cache.encode(paths, frozen, InputCache(frozen))
+    encode(cache, paths, frozen, InputCache(frozen))
     assert (cache.from_disk, cache.from_memory) == (5, 5)
 
 
@@ -234,32 +241,32 @@ def turn_a_bit(data: bytes) -> bytes:
 @pytest.mark.parametrize("harm", [cut, turn_a_bit, lambda _: b"", lambda _: b"not a file of ours at all"])
 def test_a_damaged_file_is_named_computed_again_and_mended(frozen, paths, tmp_path: Path, harm) -> None:
     folder, inputs = tmp_path / "features", InputCache(frozen)
-    first = FeatureCache(folder=folder).encode(paths, frozen, inputs)
+    first = encode(FeatureCache(folder=folder), paths, frozen, inputs)
     (bad,) = folder.rglob(f"{inputs.image_hash(paths[2])}.safetensors")
     bad.write_bytes(harm(bad.read_bytes()))
     cache = FeatureCache(folder=folder)
-    found = cache.encode(paths, frozen, inputs)
+    found = encode(cache, paths, frozen, inputs)
     torch.testing.assert_close(found, first, rtol=1e-6, atol=1e-6)
     assert (cache.computed, cache.from_disk, list(cache.damaged)) == (1, 4, [bad])
     again = FeatureCache(folder=folder)
-    again.encode(paths, frozen, inputs)
+    encode(again, paths, frozen, inputs)
     assert (again.computed, dict(again.damaged)) == (0, {})
 
 
 def test_a_file_under_another_s_name_is_not_trusted(frozen, paths: list[Path], tmp_path: Path) -> None:
     folder, inputs = tmp_path / "features", InputCache(frozen)
-    first = FeatureCache(folder=folder).encode(paths, frozen, inputs)
+    first = encode(FeatureCache(folder=folder), paths, frozen, inputs)
     files = {path: next(folder.rglob(f"{inputs.image_hash(path)}.safetensors")) for path in paths}
     files[paths[1]].write_bytes(files[paths[0]].read_bytes())
     cache = FeatureCache(folder=folder)
-    torch.testing.assert_close(cache.encode(paths, frozen, inputs), first, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(encode(cache, paths, frozen, inputs), first, rtol=1e-6, atol=1e-6)
     assert list(cache.damaged) == [files[paths[1]]]
 
 
 def test_a_file_that_another_process_removed_is_a_plain_miss(frozen, paths, tmp_path: Path) -> None:
     cache, inputs = FeatureCache(0, tmp_path / "features"), InputCache(frozen)
-    first = cache.encode(paths, frozen, inputs)
+    first = encode(cache, paths, frozen, inputs)
     for file in (tmp_path / "features").rglob("*.safetensors"):
         file.unlink()
-    assert torch.equal(cache.encode(paths, frozen, inputs), first)
+    assert torch.equal(encode(cache, paths, frozen, inputs), first)
     assert (cache.computed, dict(cache.damaged)) == (10, {})

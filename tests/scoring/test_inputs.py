@@ -105,23 +105,23 @@ def test_pixels_are_kept_within_the_limit(make_backbone, make_image) -> None:
     paths = [make_image(f"{n}.png", n) for n in range(3)]
     one = 3 * 32 * 32 * 4
     cache = InputCache(make_backbone("mistral"), max_bytes=2 * one)
-    first = [cache.pixels(path) for path in paths]
-    assert cache.pixels(paths[2]) is first[2]
-    assert cache.pixels(paths[1]) is first[1]
-    again = cache.pixels(paths[0])
+    first = [cache.image(path) for path in paths]
+    assert cache.image(paths[2]) is first[2]
+    assert cache.image(paths[1]) is first[1]
+    again = cache.image(paths[0])
     assert again is not first[0]
-    assert torch.equal(again, first[0])
-    assert cache.pixels(paths[1]) is first[1]
-    assert cache.pixels(paths[2]) is not first[2]
+    assert torch.equal(again["pixel_values"], first[0]["pixel_values"])
+    assert cache.image(paths[1]) is first[1]
+    assert cache.image(paths[2]) is not first[2]
 
 
 def test_a_file_that_changed_is_read_again(make_backbone, make_image) -> None:
     cache = InputCache(make_backbone("mistral"))
     path = make_image("a.png", 0)
-    pixels, digest = cache.pixels(path), cache.image_hash(path)
-    assert cache.pixels(path) is pixels
+    pixels, digest = cache.image(path), cache.image_hash(path)
+    assert cache.image(path) is pixels
     make_image("a.png", 1)
-    assert not torch.equal(cache.pixels(path), pixels)
+    assert not torch.equal(cache.image(path)["pixel_values"], pixels["pixel_values"])
     assert cache.image_hash(path) != digest
 
 
@@ -151,7 +151,7 @@ def test_equal_files_at_one_path_are_one_image(make_backbone, pairs: list[Pair])
     numbers = number_images(
         (pair, cell) for cell in (Cell.CLEAN_CHOSEN, Cell.REJECTED_CHOSEN) for pair in pairs
     )
-    pixels = InputCache(make_backbone("mistral")).stack(tuple(numbers))
-    assert len(pixels) == len(numbers) == 6
+    images = InputCache(make_backbone("mistral")).images(numbers)
+    assert len(images) == len(numbers) == 6
     first, second = (image_indices(numbers, pair, ImageRole.CLEAN) for pair in pairs[:2])
     assert first == second

@@ -55,7 +55,7 @@ def by_hand(backbone: "LlavaBackbone", pair: Pair, cell: Cell) -> Tensor:
     response = backbone.response_ids(pair.responses[cell.response])
     ids = torch.tensor([prompt + response])
     inputs = Scorer(backbone).inputs
-    pixels = [inputs.pixels(path) for path in pair.images.get(cell.image, ())]
+    pixels = [inputs.image(path)["pixel_values"] for path in pair.images.get(cell.image, ())]
     output = backbone.model(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
@@ -156,7 +156,7 @@ def test_each_distinct_image_is_encoded_once(
 ) -> None:
     sizes = []
     encode = backbone.encode_images
-    monkeypatch.setattr(backbone, "encode_images", lambda pixels: sizes.append(len(pixels)) or encode(pixels))
+    monkeypatch.setattr(backbone, "encode_images", lambda images: sizes.append(len(images)) or encode(images))
     Scorer(backbone).score(mixed, ALL)
     assert sizes == [6]
 

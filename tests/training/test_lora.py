@@ -7,13 +7,15 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
+from medpref.backbones import load_backbone
+from medpref.backbones.adapters import adapters_off, load_adapter, merge_lora, save_adapter
 from medpref.backbones.llava import LlavaBackbone
 from medpref.errors import InputError
 from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
 from medpref.scoring.cells import Cell
 from medpref.scoring.scorer import Scorer
-from medpref.training.lora import adapters_off, add_lora, load_adapter, merge_lora, save_adapter
+from medpref.training.lora import add_lora
 from medpref.training.settings import LoraSettings
 
 CELLS = list(Cell)
@@ -112,7 +114,7 @@ def test_merging_leaves_a_plain_model_that_says_the_same(
     merge_lora(backbone)
     assert set(backbone.model.state_dict()) == names
     backbone.save(tmp_path / "model")
-    again = LlavaBackbone.load(tmp_path / "model")
+    again = load_backbone(tmp_path / "model")
     torch.testing.assert_close(logps(again, pairs), on, rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match="no adapters"):
         merge_lora(backbone)
@@ -185,7 +187,7 @@ def test_both_the_merged_model_and_the_adapter_are_saved(
     on = logps(backbone, pairs)
     trainer.save(tmp_path / "model")
     assert json.loads((tmp_path / "model" / "adapter" / "adapter_config.json").read_text())["r"] == 2
-    merged = LlavaBackbone.load(tmp_path / "model")
+    merged = load_backbone(tmp_path / "model")
     torch.testing.assert_close(logps(merged, pairs), on, rtol=1e-4, atol=1e-4)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from medpref.errors import InputError
 from medpref.objectives import objectives
-from medpref.pairs.pair import Pair, ResponseRole
+from medpref.pairs.pair import Pair
 from medpref.scoring.cells import Cell
 from medpref.scoring.scorer import Scorer
 from medpref.training.reference import ReferenceLogps, compute_reference
@@ -95,7 +95,7 @@ def test_the_longest_rows_come_first_and_are_padded_little(
 
     monkeypatch.setattr(scorer, "score_all", note)
     compute_reference(scorer, mixed, CELLS[:1], images_per_batch=2)
-    longest = sorted((len(scorer.inputs.ids(p, ResponseRole.CHOSEN)[1]) for p in mixed), reverse=True)
+    longest = sorted((len(scorer.inputs.ids(p, Cell.CLEAN_CHOSEN)[1]) for p in mixed), reverse=True)
     prompt = len(scorer.inputs.prompt_ids(mixed[0].prompt))
     assert widths == [prompt + longest[0] - 1, prompt + longest[2] - 1]
 

@@ -24,8 +24,20 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLDecoderLayer
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLDecoderLayer
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextDecoderLayer
 
-LAYERS = (LlamaDecoderLayer, MistralDecoderLayer, Qwen2DecoderLayer)
+from medpref.backbones.base import Rows
+
+LAYERS = (
+    LlamaDecoderLayer,
+    MistralDecoderLayer,
+    Qwen2DecoderLayer,
+    Qwen2VLDecoderLayer,
+    Qwen2_5_VLDecoderLayer,
+    Qwen3VLTextDecoderLayer,
+)
 
 
 class Tree(NamedTuple):
@@ -191,6 +203,8 @@ def lean_forward(
         )
         asking = take(normed, tree.queries) if last else normed
         query = _heads(attention.q_proj(asking), attention.head_dim)
+    # Qwen3 norms each head's queries and keys.
+    query, key = _norm_heads(attention, "q_norm", query), _norm_heads(attention, "k_norm", key)
     key = rotate(key, *places)
     if last:
         query = rotate(query, *(take(angles.expand(len(hidden), -1, -1), tree.queries) for angles in places))
@@ -218,8 +232,38 @@ def _norm(module: Any, x: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
     return normed, lambda: _normed(x, weight, root)
 
 
+def _norm_heads(attention: Any, name: str, x: Tensor) -> Tensor:
+    module = getattr(attention, name, None)
+    return x if module is None else _norm(module, x)[0]
+
+
 def _heads(x: Tensor, size: int) -> Tensor:
     return x.view(*x.shape[:-1], -1, size).transpose(1, 2)
+
+
+def read_rows(
+    run: Callable[..., Any], decoder: Any, rows: Rows, *, lean: bool, trim: bool, recompute: bool
+) -> Float[Tensor, "rows queries width"]:
+    """Return the last hidden states at `rows.queries`.
+
+    Args:
+        run: runs the decoder, given a mask and, where its layers are lean, a tree.
+        decoder: the language model without its head.
+        rows: the token rows.
+        lean: whether `make_lean` taught the decoder's layers, and they are to be used.
+        trim: let the last layer compute nothing but what is read.
+        recompute: save inputs and compute again, rather than save what follows from them.
+    """
+    if not lean:
+        # One mask for all heads; Boolean masks are exact under sdpa and silently wrong under eager.
+        return take(run(attention_mask=rows.mask()[:, None]).last_hidden_state, rows.queries)
+    allowed, visible = rows.allowed[:, None], rows.visible[:, None]
+    # Checkpointing keeps nothing of a layer, so there is nothing to save by computing it again.
+    again = recompute and not decoder.gradient_checkpointing
+    tree = Tree(rows.trunk, allowed, rows.queries, visible, trim, again)
+    # A mask with four axes passes through the library untouched; the layers read the tree instead.
+    states: Tensor = run(attention_mask=visible, tree=tree).last_hidden_state
+    return states if trim else take(states, rows.queries)
 
 
 def make_lean(decoder: nn.Module, longest: int) -> bool:

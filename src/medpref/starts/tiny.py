@@ -51,7 +51,9 @@ def start_tiny(settings: TinyStartSettings, context: StartContext) -> LlavaBackb
             generate(WARMUP_STREAM + context.seed, index, size=settings.image_size, contrast=warmup.contrast)
         )
         context.advance(1)
-    pixels = torch.stack([backbone.pixel_values(Image.fromarray(phantom.image)) for phantom in made])
+    pixels = torch.stack(
+        [backbone.read_image(Image.fromarray(phantom.image))["pixel_values"] for phantom in made]
+    )
     whiten_patches(backbone, pixels[:1000])
     masks = torch.from_numpy(np.stack([phantom.mask for phantom in made])).float()
     warm_up(

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from medpref.backbones.adapters import load_adapter, merge_lora, save_adapter
 from medpref.backbones.base import Backbone
 from medpref.files import disk_errors
-from medpref.training.lora import load_adapter, merge_lora, save_adapter
 
 # What stands before the names of a backbone's weights in the module that the scorer trains.
 PREFIX = "model."

@@ -73,7 +73,7 @@ def row_lengths(
     rows: dict[object, set[tuple[int, ...]]] = {}
     for pair in pairs:
         for cell in cells:
-            prompt, response = inputs.ids(pair, cell.response)
+            prompt, response = inputs.ids(pair, cell)
             # The last response token predicts nothing that is read, so it needs no place in the row.
             path = (*prompt, *response[:-1])
             beginning = prompt[: _end_of_images(prompt, inputs.image_token)] if shared else (prompt, response)

@@ -211,7 +211,7 @@ def _entry(scorer: Scorer, model: str, pair: Pair, cell: Cell) -> Entry:
     lacking = missing_part(pair, cell)
     if lacking:
         raise InputError(f"{lacking}, which {cell.key} needs", where=f"pair {pair.id}")
-    prompt, response = scorer.inputs.ids(pair, cell.response)
+    prompt, response = scorer.inputs.ids(pair, cell)
     images = [scorer.inputs.image_hash(path) for path in pair.images.get(cell.image, ())]
     key = entry_key(model, scorer.precision, prompt, response, images)
     token = scorer.inputs.image_token

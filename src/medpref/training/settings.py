@@ -56,6 +56,9 @@ class TrainingSettings(BaseModel):
         max_grad_norm: gradients are clipped to this norm.
         freeze: parts that stay as they are: tower, projector, language_model.
         lora: train low-rank adapters; all other weights stay as they are.
+        quantize: keep the language model's weights in 4 bits while adapters are trained (QLoRA,
+            arXiv:2305.14314). The model that is saved has plain weights: the rounded ones, with the adapters'
+            update added.
         reference: where reference log-probs come from: cached before training, or, with `lora`, the model
             with its adapters off, scored beside each batch.
         accumulate: how many forward passes share one optimizer step.
@@ -100,6 +103,7 @@ class TrainingSettings(BaseModel):
     max_grad_norm: float = Field(1.0, gt=0)
     freeze: tuple[str, ...] = ()
     lora: LoraSettings | None = None
+    quantize: Literal["4bit"] | None = None
     reference: Literal["cached", "adapters-off"] = "cached"
     accumulate: int = Field(1, ge=1)
     gradient_checkpointing: bool = False
@@ -127,6 +131,9 @@ class TrainingSettings(BaseModel):
             raise ValueError("patience counts evaluations: set evaluate_every and validation_share")
         if self.reference == "adapters-off" and self.lora is None:
             raise ValueError("reference: adapters-off needs lora: without adapters nothing can be put off")
+        if self.quantize and (self.lora is None or self.reference == "cached"):
+            # A cached reference would be that of the plain weights, not of the rounded ones.
+            raise ValueError("quantize needs lora and reference: adapters-off")
         rises(self.best_metric)  # raises for an unknown name
         return self
 

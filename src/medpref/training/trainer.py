@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
+from medpref.backbones.adapters import adapters_off
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError, did_you_mean
 from medpref.files import write_jsonl
@@ -30,7 +31,6 @@ from medpref.training.checkpoints import (
 )
 from medpref.training.checks import check_alike, check_parts
 from medpref.training.groups import PairGroups, all_row_lengths, collate, hold_out
-from medpref.training.lora import adapters_off
 from medpref.training.metrics import TOKENS, RunningMeans, batch_metrics
 from medpref.training.parts import TrainingPart
 from medpref.training.sampler import (
@@ -282,7 +282,7 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         """AdamW in one pass over the weights, the vision tower with its own learning rate."""
         if self.optimizer is None:
             self.optimizer: torch.optim.Optimizer | None = torch.optim.AdamW(
-                parameter_groups(model or self.model, self.settings),
+                parameter_groups(model or self.model, self.backbone.parts.get("tower", ()), self.settings),
                 weight_decay=self.settings.weight_decay,
                 fused=True,
             )

@@ -1,10 +1,11 @@
 """Which of a backbone's weights are trained, and how fast."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from medpref.backbones.base import Backbone
+from medpref.backbones.base import Backbone, lies_in
 from medpref.errors import InputError
 from medpref.training.lora import add_lora
 from medpref.training.settings import TrainingSettings
@@ -37,14 +38,16 @@ def _checkpointing(model: Any) -> Any:
     return getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
 
 
-def parameter_groups(model: nn.Module, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Split the trained parameters into tower and rest, each with its learning rate."""
+def parameter_groups(
+    model: nn.Module, tower: Sequence[str], settings: TrainingSettings
+) -> list[dict[str, Any]]:
+    """Split the trained parameters into those of the modules `tower` and the rest, each with its rate."""
     groups: dict[bool, list[nn.Parameter]] = {False: [], True: []}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups["vision_tower" in name].append(parameter)
+            groups[lies_in(name, tower)].append(parameter)
     rates = {False: settings.learning_rate, True: settings.learning_rate * settings.tower_factor}
-    return [{"params": members, "lr": rates[tower]} for tower, members in groups.items() if members]
+    return [{"params": members, "lr": rates[which]} for which, members in groups.items() if members]
 
 
 def sharded_layers(model: nn.Module) -> list[str]:
