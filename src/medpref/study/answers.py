@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from medpref.backbones.base import Backbone
+from medpref.backbones.sampling import Sampling
 from medpref.evaluation.scores.closed import score_closed
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.pairs.recipes.base import seed_of
@@ -36,34 +35,24 @@ class ModelAnswers:
         seed: int,
     ) -> list[str]:
         """Answer each pair's prompt on its images of `role`."""
-        # By length, so that little is padded; then by id, so that the batches are the same in any order.
-        order = sorted(
-            range(len(pairs)), key=lambda i: (len(self.inputs.prompt_ids(pairs[i].prompt)), pairs[i].id)
-        )
+        # By length, so that little is padded.
+        prompts = [
+            self.inputs.prompt_ids(pair.prompt, pair.images.get(role, ()), pair.history) for pair in pairs
+        ]
+        order = sorted(range(len(pairs)), key=lambda i: (len(prompts[i]), pairs[i].id))
+        sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
         answers = [""] * len(pairs)
         for start in range(0, len(order), self.batch):
             places = order[start : start + self.batch]
-            asked = [pairs[place] for place in places]
-            drawn = seed_of(str(seed), role, *(pair.id for pair in asked))
-            made = self._answer(asked, role, temperature, max_new_tokens, drawn)
+            made = self.backbone.generate(
+                [prompts[place] for place in places],
+                [self.inputs.images(pairs[place].images.get(role, ())) for place in places],
+                sampling,
+                [seed_of(str(seed), role, pairs[place].id) for place in places],
+            )
             for place, answer in zip(places, made, strict=True):
                 answers[place] = answer
         return answers
-
-    def _answer(
-        self, pairs: Sequence[Pair], role: ImageRole, temperature: float, max_new_tokens: int, seed: int
-    ) -> list[str]:
-        shown = [pair.images.get(role, ()) for pair in pairs]
-        numbers = {path: number for number, path in enumerate(dict.fromkeys(p for s in shown for p in s))}
-        stack = [self.inputs.pixels(path) for path in numbers]
-        return self.backbone.generate(
-            [pair.prompt for pair in pairs],
-            torch.stack(stack).to(self.backbone.device) if stack else None,
-            [[numbers[path] for path in paths] for paths in shown],
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            seed=seed,
-        )
 
     def is_right(self, pair: Pair, answer: str) -> bool:
         """Tell whether an answer is right: yes and no are read by polarity, others word for word.

@@ -74,6 +74,7 @@ def evaluate(context: StageContext) -> None:
                 batch=params["batch"],
                 blank=condition == "blank",
                 inputs=inputs,
+                fingerprint=header.model,
                 advance=context.advance,
             )
             log = make_log(header, tasks[task], samples[task], answers, context.run)

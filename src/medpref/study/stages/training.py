@@ -10,7 +10,7 @@ from medpref.files import read_json, replace_folder, write_json, write_jsonl
 from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
 from medpref.pairs.sources.base import read_data_pairs
-from medpref.scoring.cells import Cell
+from medpref.scoring.cells import Cell, missing_part
 from medpref.scoring.features import FeatureCache
 from medpref.scoring.inputs import InputCache
 from medpref.scoring.scorer import Scorer
@@ -77,8 +77,9 @@ class Fitting:
         kept = []
         for pair in pairs:
             try:
-                for role in pair.responses:
-                    self._inputs.ids(pair, role)
+                for cell in Cell:
+                    if not missing_part(pair, cell):
+                        self._inputs.ids(pair, cell)
                 kept.append(pair)
             except InputError as error:
                 if self._fatal:
@@ -109,7 +110,11 @@ def train_model(context: StageContext) -> None:
     """Train one candidate: in this process alone, or with others of a launch that do the same."""
     params = context.params
     training = TrainingSettings.model_validate(params["training"])
-    backbone = load_backbone(context.needs["model"] / "model")
+    if training.quantize and params.get("launch"):
+        raise InputError(
+            "weights in 4 bits are trained by one process", remedy="Leave out launch or quantize."
+        )
+    backbone = load_backbone(context.needs["model"] / "model", quantize=training.quantize)
     inputs = InputCache(backbone)
     fitting = Fitting(inputs, params["on_too_long"])
     parts = [_part(said, context, fitting) for said in params["parts"]]
