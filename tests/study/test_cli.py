@@ -30,6 +30,7 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         ("objectives", "mmedpo"),
         ("tasks", "vqa-rad v1"),
         ("backbones", "tiny-llava"),
+        ("families", "qwen-vl"),
         ("recipes", "image: roi-noise"),
         ("sources", "files"),
     ],

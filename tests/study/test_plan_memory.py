@@ -18,8 +18,9 @@ from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, ResponseRole
 from medpref.scoring.cells import Cell
 from medpref.scoring.inputs import number_images
 from medpref.scoring.scorer import Scorer
+from medpref.study.dry.measure import measure
 from medpref.study.dry.memory import training_memory
-from medpref.study.dry.outline import measure, what_trains
+from medpref.study.dry.outline import what_trains
 from medpref.study.dry.passes import lay_out
 from medpref.study.dry.sizes import Mode
 from medpref.training.settings import TrainingSettings
@@ -108,7 +109,7 @@ def test_the_estimate_is_near_what_a_step_holds(many: list[Pair], said: dict[str
     scorer = Scorer(backbone, precision=settings.precision)
     # Pixels are read beforehand.
     _, load = lay_out(scorer, [(pair, cell) for cell in CELLS for pair in many])
-    scorer.inputs.stack(tuple(number_images((pair, cell) for cell in CELLS for pair in many)))
+    scorer.inputs.images(number_images((pair, cell) for cell in CELLS for pair in many))
     mode = Mode(settings.precision, settings.gradient_checkpointing)
     estimate = training_memory(model, load, trained, trained_bytes, mode)
 

@@ -12,13 +12,14 @@ from medpref.cli import main
 from medpref.errors import InputError
 from medpref.files import read_json
 from medpref.objectives import objectives
-from medpref.pairs.pair import Pair, ResponseRole
+from medpref.pairs.pair import Pair
 from medpref.scoring.cells import Cell
 from medpref.scoring.scorer import Request, Scorer
-from medpref.starts.llava import LlavaSettings
+from medpref.starts.pretrained import PretrainedSettings
 from medpref.study.dry.flops import Flops, forward_flops, training_flops
+from medpref.study.dry.measure import measure
 from medpref.study.dry.memory import training_memory
-from medpref.study.dry.outline import measure, outlines, what_trains
+from medpref.study.dry.outline import outlines, what_trains
 from medpref.study.dry.passes import lay_out, spread
 from medpref.study.dry.sizes import Adapters, Decoder, Load, Mode, Model, Tower, Trained
 from medpref.study.dry.table import short
@@ -30,7 +31,7 @@ from medpref.training.reference_store import ReferenceStore
 from medpref.training.settings import TrainingSettings
 
 # Two tower layers of width 4, MLP 8, on 4 patches and a CLS token, a patch having 3 · 2 · 2 values.
-TOWER = Tower(layers=2, width=4, inner=8, patches=4, tokens=5, patch_weights=48)
+TOWER = Tower(layers=2, width=4, inner=8, patches=4, tokens=5, patch_weights=48, layer_weights=128)
 # Three layers of width 6, MLP 10, two heads of 3 for queries and one for keys, 11 words.
 DECODER = Decoder(layers=3, width=6, inner=10, attention=6, keys=3, vocabulary=11, lean=True)
 MODEL = Model(TOWER, DECODER, projector_weights=4 * 6 + 6 * 6, image_tokens=4, weight_bytes=1000, element=4)
@@ -149,7 +150,7 @@ def test_padding_is_what_no_response_needs(make_backbone, make_pair, make_image)
     long_one = make_pair("b", (make_image("b.png", 1),), chosen="No, the lung is clear.", refused=None)
     scorer = Scorer(make_backbone("mistral"))
     lengths = {
-        pair.id: sum(map(len, scorer.inputs.ids(pair, ResponseRole.CHOSEN))) - 1
+        pair.id: sum(map(len, scorer.inputs.ids(pair, Cell.CLEAN_CHOSEN))) - 1
         for pair in (short_one, long_one)
     }
     made, _ = lay_out(scorer, batch([short_one, long_one], [Cell.CLEAN_CHOSEN]))
@@ -160,7 +161,7 @@ def test_padding_is_what_no_response_needs(make_backbone, make_pair, make_image)
 
 def test_visible_pairs_are_those_of_the_mask(backbone, pairs: list[Pair]) -> None:
     _, load = lay_out(Scorer(backbone, shared=False), batch(pairs, [Cell.CLEAN_CHOSEN]))
-    lengths = [sum(map(len, Scorer(backbone).inputs.ids(pair, ResponseRole.CHOSEN))) - 1 for pair in pairs]
+    lengths = [sum(map(len, Scorer(backbone).inputs.ids(pair, Cell.CLEAN_CHOSEN))) - 1 for pair in pairs]
     assert load.visible == sum(length * (length + 1) // 2 for length in lengths)
 
 
@@ -219,15 +220,15 @@ def test_a_folder_without_weights_can_be_planned(make_backbone, tmp_path: Path) 
     backbone.save(tmp_path)
     for file in tmp_path.glob("*.safetensors"):
         file.unlink()
-    outline = outlines["llava"](LlavaSettings(path=tmp_path), lambda: ())
+    outline = outlines["pretrained"](PretrainedSettings(path=tmp_path), lambda: ())
     assert {weight.device.type for weight in outline.model.parameters()} == {"meta"}
     assert measure(outline) == measure(backbone)
     assert outline.prompt_ids("<image>\nWhere?") == backbone.prompt_ids("<image>\nWhere?")
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the model cannot be outlined"):
-        outlines["llava"](LlavaSettings(path=tmp_path), lambda: ())
+    with pytest.raises(InputError, match="this folder holds no model"):
+        outlines["pretrained"](PretrainedSettings(path=tmp_path), lambda: ())
 
 
 def test_reference_batches_are_those_of_the_pass(make_backbone, pairs, tmp_path, monkeypatch) -> None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from medpref.backbones.llava import LlavaBackbone
+from medpref.backbones.base import Size
+from medpref.backbones.hf import HFBackbone
 from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
 from medpref.pairs.sources import sources
@@ -24,8 +25,9 @@ from medpref.starts import backbones
 from medpref.study.dry.costs import StagePlan, StudyPlan
 from medpref.study.dry.data import DryData, Sampled
 from medpref.study.dry.flops import forward_flops, training_flops
+from medpref.study.dry.measure import measure
 from medpref.study.dry.memory import forward_memory, training_memory
-from medpref.study.dry.outline import measure, outlines, what_trains
+from medpref.study.dry.outline import outlines, what_trains
 from medpref.study.dry.passes import Asked, lay_out, mean_of, spread, times
 from medpref.study.dry.sizes import Load, Mode, Model
 from medpref.study.graph import build_graph
@@ -43,6 +45,8 @@ SAMPLE_IMAGES = 256
 """The most images of train and of the pool that a plan looks at."""
 LAID_OUT = 16
 """The most forward passes of a stage that are laid out; figures are means over them."""
+MEASURED_IMAGES = 32
+"""The most images whose sizes decide how many tokens an image takes on average."""
 # Training settings that change what is learnt but not what a step costs.
 FREE = {"learning_rate", "schedule", "tower_factor", "warmup_share", "weight_decay", "max_grad_norm"}
 
@@ -85,7 +89,7 @@ class _Planner:
         self.notes: dict[str, None] = {}
         self._study, self._stages, self._data, self._laid_out = study, stages, data, laid_out
         self._stored: dict[str, set[bytes]] = {}
-        self._outlines: dict[str, tuple[LlavaBackbone, InputCache, Model]] = {}
+        self._outlines: dict[str, tuple[HFBackbone, InputCache, Model]] = {}
 
     def plan(self) -> list[StagePlan]:
         """Plan everything, in the order of the graph."""
@@ -220,7 +224,7 @@ class _Planner:
             self.notes[f"{stage.name}: {len(fitting.skipped)} pairs of the sample are too long"] = None
         return pairs
 
-    def _outline(self, stage: Stage) -> tuple[LlavaBackbone, InputCache, Model]:
+    def _outline(self, stage: Stage) -> tuple[HFBackbone, InputCache, Model]:
         """Return the backbone that a stage's model began as, without its weights."""
         while stage.work != "start":
             stage = self._stages[stage.needs["model"]]
@@ -230,8 +234,18 @@ class _Planner:
             source = sources[params["data"]["source"]]
             given = source.settings.model_validate(params["data"]["settings"])
             backbone = outlines[params["family"]](settings, lambda: source.texts(given))
-            self._outlines[stage.name] = backbone, InputCache(backbone), measure(backbone)
+            inputs = InputCache(backbone)
+            self._outlines[stage.name] = backbone, inputs, measure(backbone, self._image_sizes(inputs))
         return self._outlines[stage.name]
+
+    def _image_sizes(self, inputs: InputCache) -> list[Size]:
+        """Return the sizes of some of the data's images, in pixels, where they matter."""
+        if not inputs.backbone.sizes_matter:
+            return []
+        shown = dict.fromkeys(
+            path for pair in self._data.train.pairs for p in pair.images.values() for path in p
+        )
+        return [inputs.size(path) for path in spread(list(shown), MEASURED_IMAGES)]
 
 
 def _cost_key(stage: Stage) -> str:

@@ -43,10 +43,7 @@ def lay_out(scorer: Scorer, asked: Asked) -> tuple[Pass, Load]:
     """
     inputs = scorer.inputs
     numbers = number_images(asked)
-    paths = [
-        Path(image_indices(numbers, pair, cell.image), *inputs.ids(pair, cell.response))
-        for pair, cell in asked
-    ]
+    paths = [Path(image_indices(numbers, pair, cell.image), *inputs.ids(pair, cell)) for pair, cell in asked]
     plan = make_plan(paths, image_token=inputs.image_token, pad=inputs.pad, shared=scorer.shared)
     distinct = set(paths)
     rows, tokens = plan.rows.ids.shape

@@ -11,19 +11,18 @@ class Tower(NamedTuple):
         patches: how many an image has.
         tokens: how many tokens an image takes: its patches and the CLS token.
         patch_weights: of the patch embedding, by which each patch is multiplied.
+        layer_weights: of one layer, by which each token is multiplied.
+
+    Where patches and tokens depend on an image's size, they are means.
     """
 
     layers: int
     width: int
     inner: int
-    patches: int
-    tokens: int
+    patches: float
+    tokens: float
     patch_weights: int
-
-    @property
-    def layer_weights(self) -> int:
-        """The weights of one layer that a token is multiplied with: 4·width² of attention, and the MLP's."""
-        return 4 * self.width**2 + 2 * self.width * self.inner
+    layer_weights: int
 
 
 class Decoder(NamedTuple):
@@ -88,7 +87,7 @@ class Model(NamedTuple):
     tower: Tower
     decoder: Decoder
     projector_weights: int
-    image_tokens: int
+    image_tokens: float
     weight_bytes: int
     element: int
 
