@@ -2,13 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 
 from medpref import __version__
+from medpref.commands.convert import convert
+from medpref.commands.doctor import doctor
+from medpref.commands.generate import generate
+from medpref.commands.images import images
+from medpref.commands.merge import merge
+from medpref.commands.settings import read_settings
 from medpref.errors import InputError, MedprefError, RunError, did_you_mean
 
 app = typer.Typer(
@@ -64,7 +69,7 @@ def run(
     from medpref.study.load import find_study, load_study
     from medpref.study.run import put_aside, run_study
 
-    spec = load_study(find_study(study), _overrides(settings or []))
+    spec = load_study(find_study(study), read_settings(settings or []))
     target = folder or spec.folder or Path("runs") / spec.study
     try:
         results = run_study(spec, target, err, cache)
@@ -95,24 +100,10 @@ def plan(
     from medpref.study.load import find_study, load_study
     from medpref.study.plan import plan_study
 
-    found = plan_study(load_study(find_study(study), _overrides(settings or [])))
+    found = plan_study(load_study(find_study(study), read_settings(settings or [])))
     if json_file:
         write_json(json_file, found.to_json())
     print_plan(found, out)
-
-
-def _overrides(settings: list[str]) -> dict[str, Any]:
-    """Read KEY=VALUE settings; values are YAML, so that numbers are numbers."""
-    pairs = {}
-    for setting in settings:
-        key, sign, value = setting.partition("=")
-        if not sign or not key:
-            raise InputError("--set takes KEY=VALUE", where=setting)
-        try:
-            pairs[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError("the value is no YAML", where=f"--set {setting}") from None
-    return pairs
 
 
 @app.command()
@@ -133,11 +124,11 @@ def list_things(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="studies, methods, objectives, tasks, backbones, recipes, sources; all by default."
+            help="studies, methods, objectives, tasks, backbones, families, recipes, sources; all by default."
         ),
     ] = None,
 ) -> None:
-    """List what there is: studies, methods, objectives, tasks, backbones, recipes and data sources."""
+    """List what there is, such as studies, methods, tasks, model families and data sources."""
     from medpref.listing import LISTINGS
 
     if what is not None and what not in LISTINGS:
@@ -169,6 +160,13 @@ def validate(
     code = max(result.code for result in results)
     if code:
         raise typer.Exit(code)
+
+
+app.command()(convert)
+app.command()(merge)
+app.add_typer(images, name="images")
+app.command()(doctor)
+app.command()(generate)
 
 
 def main() -> None:

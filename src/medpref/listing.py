@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medpref.backbones import model_families
 from medpref.errors import InputError
 from medpref.evaluation.tasks import tasks
 from medpref.objectives import objectives
@@ -37,6 +38,10 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
     "objectives": lambda: [(name, objective.summary) for name, objective in objectives.items()],
     "tasks": lambda: [(f"{name} v{task.version}", task.summary) for name, task in tasks.items()],
     "backbones": lambda: [(name, family.summary) for name, family in backbones.items()],
+    "families": lambda: [
+        (name, f"{family.summary} ({', '.join(family.model_types) or 'every other model_type'})")
+        for name, family in model_families.items()
+    ],
     "recipes": _recipes,
     "sources": lambda: [(name, source.summary) for name, source in sources.items()],
 }
