@@ -1,5 +1,6 @@
 """Shared fixtures: a tiny random LLaVA of both text families, and a handful of pairs with image files."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,12 @@ TEXTS = (
 BackboneMaker = Callable[..., "LlavaBackbone"]
 ImageMaker = Callable[..., Path]
 PairMaker = Callable[..., Pair]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imports_are_not_garbage() -> None:
+    """Leave what is imported out of garbage collections: the trainer asks for one after each training."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

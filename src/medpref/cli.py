@@ -124,7 +124,7 @@ def list_things(
     what: Annotated[
         str | None,
         typer.Argument(
-            help="studies, methods, objectives, tasks, backbones, families, recipes, sources; all by default."
+            help="studies, methods, objectives, tasks, backbones, families, engines, recipes or sources."
         ),
     ] = None,
 ) -> None:

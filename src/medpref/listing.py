@@ -8,6 +8,7 @@ from typing import Any
 from medpref.backbones import model_families
 from medpref.errors import InputError
 from medpref.evaluation.tasks import tasks
+from medpref.generation import engines
 from medpref.objectives import objectives
 from medpref.pairs.recipes import image_recipes, response_recipes, weight_recipes
 from medpref.pairs.sources import sources
@@ -42,6 +43,7 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
         (name, f"{family.summary} ({', '.join(family.model_types) or 'every other model_type'})")
         for name, family in model_families.items()
     ],
+    "engines": lambda: [(name, kind.summary) for name, kind in engines.items()],
     "recipes": _recipes,
     "sources": lambda: [(name, source.summary) for name, source in sources.items()],
 }

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from medpref.backbones import load_backbone
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError
 from medpref.evaluation.baselines import BASELINES, Answered
@@ -13,6 +12,7 @@ from medpref.evaluation.tasks import tasks
 from medpref.files import read_json, read_jsonl, write_json, write_jsonl
 from medpref.pairs.sources.base import read_split
 from medpref.scoring.inputs import InputCache
+from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
 
 
@@ -48,7 +48,7 @@ def evaluate(context: StageContext) -> None:
     )
     chosen = choose(context, roles)
     folder = context.needs[roles[chosen]]
-    backbone = load_backbone(folder / "model")
+    backbone = load_model(folder / "model")
     inputs = InputCache(backbone)
     samples = {task: read_split(context.needs["data"], "test", task) for task in params["tasks"]}
     context.expect(sum(map(len, samples.values())) * len(params["conditions"]))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from medpref.backbones import load_backbone
 from medpref.errors import InputError, did_you_mean
 from medpref.files import write_jsonl
 from medpref.pairs.pair import Pair
@@ -14,6 +13,7 @@ from medpref.pairs.store import read_pairs, write_pairs
 from medpref.scoring.inputs import InputCache
 from medpref.study.answers import ModelAnswers
 from medpref.study.method import RECIPES
+from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
 
 LEFT_OUT = "left-out.jsonl"
@@ -44,7 +44,7 @@ def _model(context: StageContext) -> ModelAnswers | None:
     folder = context.needs.get("model")
     if folder is None:
         return None
-    backbone = load_backbone(folder / "model")
+    backbone = load_model(folder / "model")
     return ModelAnswers(backbone, InputCache(backbone), batch=context.params["batch"])
 
 

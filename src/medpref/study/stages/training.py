@@ -15,6 +15,7 @@ from medpref.scoring.features import FeatureCache
 from medpref.scoring.inputs import InputCache
 from medpref.scoring.scorer import Scorer
 from medpref.study.launch import launch
+from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
 from medpref.study.stages.evaluation import validate
 from medpref.study.stages.pairs import read_stage_pairs
@@ -35,7 +36,7 @@ REUSE = "reuse.json"
 @stage_functions.register("reference")
 def make_reference(context: StageContext) -> None:
     """Score the pairs under the starting weights."""
-    backbone = load_backbone(context.needs["model"] / "model")
+    backbone = load_model(context.needs["model"] / "model")
     inputs = InputCache(backbone)
     fitting = Fitting(inputs, context.params["on_too_long"])
     pairs = fitting.keep(read_stage_pairs(context.needs["pairs"]))
@@ -98,7 +99,7 @@ def train(context: StageContext) -> None:
     else:
         train_model(context)
     model = context.folder / "model"
-    backbone = load_backbone(model)
+    backbone = load_model(model)
     tokens = read_json(context.folder / TRAINED)["tokens"]
     write_json(context.folder / "model.json", {**describe_model(backbone, model), "tokens": tokens})
     if params.get("search"):
