@@ -1,4 +1,4 @@
-"""What every backbone's tests ask: rows that share a prefix give the numbers and gradients of separate ones."""
+"""What every backbone's tests ask: rows that share a prefix give the numbers of separate ones."""
 
 from collections.abc import Sequence
 
