@@ -37,7 +37,7 @@ from medpref.pairs.fields import (
     read_text,
     read_weight,
 )
-from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, Provenance, ResponseRole
+from medpref.pairs.pair import IMAGE_PLACEHOLDER, Change, ImageRole, Pair, Provenance, ResponseRole
 
 Row = Mapping[str, Any]
 
@@ -81,7 +81,18 @@ def _own(row: Row, root: Path, fallback_id: str) -> Pair:
         region=read_paths(row["region"], root)[0] if row.get("region") else None,
         provenance=_provenance(row.get("provenance")),
         history=read_history(row.get("history")),
+        changes=tuple(map(_change, row.get("changes") or ())),
     )
+
+
+def _change(value: Any) -> Change:
+    said = read_mapping(value, "changes")
+    try:
+        return Change(**said)
+    except TypeError:
+        raise RowError(
+            f"a change has the keys {', '.join(Change._fields)}, this has {', '.join(said)}"
+        ) from None
 
 
 def _trl(row: Row, root: Path, fallback_id: str) -> Pair:

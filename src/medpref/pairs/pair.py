@@ -31,6 +31,23 @@ class Turn(NamedTuple):
     assistant: str
 
 
+class Change(NamedTuple):
+    """One fact of the chosen response that the rejected one has wrong.
+
+    Attributes:
+        error: the kind of the error, such as ``side``.
+        start, end: where the wrong words stand in the rejected response, in characters.
+        was: the words of the chosen response.
+        now: the words of the rejected response; equal to its characters from `start` to `end`.
+    """
+
+    error: str
+    start: int
+    end: int
+    was: str
+    now: str
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a pair comes from: data source, recipes, seed and licence."""
@@ -58,6 +75,7 @@ class Pair:
         region: a mask file of the region of interest, where one is known.
         provenance: where the pair comes from.
         history: earlier turns of the conversation; their ``<image>`` stand for the first images.
+        changes: what the rejected response has wrong, where that is known.
     """
 
     id: str
@@ -69,6 +87,7 @@ class Pair:
     region: Path | None = None
     provenance: Provenance = Provenance()
     history: tuple[Turn, ...] = ()
+    changes: tuple[Change, ...] = ()
 
     @property
     def placeholders(self) -> int:
@@ -82,8 +101,8 @@ class Pair:
         return "|".join(str(path) for path in self.images.get(ImageRole.CLEAN, ()))
 
     def with_response(self, role: ResponseRole, text: str) -> "Pair":
-        """Return a copy whose response in `role` is `text`."""
-        return replace(self, responses={**self.responses, role: text})
+        """Return a copy whose response in `role` is `text`; what was known to be wrong in another is gone."""
+        return replace(self, responses={**self.responses, role: text}, changes=())
 
     def with_images(self, role: ImageRole, images: tuple[Path, ...]) -> "Pair":
         """Return a copy whose images in `role` are `images`."""
@@ -108,4 +127,6 @@ class Pair:
         }
         if self.history:
             row["history"] = [[turn.user, turn.assistant] for turn in self.history]
+        if self.changes:
+            row["changes"] = [change._asdict() for change in self.changes]
         return row

@@ -146,6 +146,15 @@ def _parquet_rows(path: Path) -> list[dict[str, Any]]:
 
 
 _ROLES = ("clean", "rejected")
+CHANGE = pa.struct(
+    [
+        ("error", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("was", pa.string()),
+        ("now", pa.string()),
+    ]
+)
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -167,6 +176,7 @@ SCHEMA = pa.schema(
             ),
         ),
         ("history", pa.list_(pa.list_(pa.string()))),
+        ("changes", pa.list_(CHANGE)),
     ]
 )
 """The columns of a pair file in Parquet: given, not guessed, so that text-only pairs have them too."""

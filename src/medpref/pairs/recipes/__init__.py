@@ -2,6 +2,7 @@
 
 from medpref.pairs.recipes import sampled as sampled
 from medpref.pairs.recipes.base import LeftOut, Recipe, RecipeContext, StartModel
+from medpref.pairs.recipes.filters import filter_recipes
 from medpref.pairs.recipes.images import image_recipes
 from medpref.pairs.recipes.responses import response_recipes
 from medpref.pairs.recipes.weights import weight_recipes
@@ -11,6 +12,7 @@ __all__ = [
     "Recipe",
     "RecipeContext",
     "StartModel",
+    "filter_recipes",
     "image_recipes",
     "response_recipes",
     "weight_recipes",

@@ -61,6 +61,7 @@ class RecipeContext:
         visual_kinds: the question kinds whose answer has to be read off the image, as far as the data's
             source knows them.
         model: what the methods start from; only for recipes that need it.
+        workers: how many processes a recipe may use.
         left_out: the pairs that recipes made nothing of.
         advance: called with the number of pairs done, for progress.
     """
@@ -69,6 +70,7 @@ class RecipeContext:
     folder: Path
     visual_kinds: Sequence[str] = ()
     model: StartModel | None = None
+    workers: int = 1
     left_out: list[LeftOut] = field(default_factory=list)
     advance: Callable[[int], None] = lambda _: None
 
