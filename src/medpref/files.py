@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -147,6 +148,17 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached_file_hash(path: Path) -> str:
+    """Return `file_hash` of a file; computed once as long as the file's size and time stay."""
+    found = path.stat()
+    return _stamped_hash(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _stamped_hash(path: Path, size: int, modified: int) -> str:
+    return file_hash(path)
 
 
 def replace_folder(new: Path, target: Path) -> None:

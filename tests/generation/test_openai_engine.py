@@ -18,9 +18,9 @@ from tests.generation.engines import make_questions
 from tests.generation.servers import Body, Fault, Handler, Server, completion, last_text, serving
 
 from medpref.backbones.sampling import GREEDY, Sampling
+from medpref.endpoints import endpoint
+from medpref.endpoints.endpoint import check_address, retry_after, scrub
 from medpref.errors import InputError, RunError
-from medpref.generation import endpoint
-from medpref.generation.endpoint import check_address, retry_after, scrub
 from medpref.generation.engine import Engine, engines
 from medpref.generation.question import Answer, Failure, Question, question_seed
 from medpref.generation.run import failed_path, generate_answers

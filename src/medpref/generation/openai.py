@@ -1,27 +1,24 @@
 """An endpoint that speaks OpenAI's chat completions: a vLLM server, ``transformers serve`` and others."""
 
-import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import lru_cache, partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
 from medpref.backbones.sampling import Sampling
-from medpref.errors import InputError
-from medpref.generation.endpoint import (
+from medpref.endpoints.chat import image_part, read_completion
+from medpref.endpoints.endpoint import (
     ConnectionSettings,
     Endpoint,
     RefusedError,
     check_address,
     import_httpx,
-    unreachable,
 )
-from medpref.generation.engine import Engine, EngineKind, engines
-from medpref.generation.question import Answer, Failure, Finish, Question, question_seed
+from medpref.endpoints.many import post_each
+from medpref.errors import InputError
+from medpref.generation.engine import Engine, EngineKind, EngineSettings, engines
+from medpref.generation.question import Answer, Failure, Question, question_seed
 from medpref.pairs.images import open_image
 from medpref.pairs.pair import IMAGE_PLACEHOLDER
 from medpref.scoring.inputs import Stamp, file_stamp
@@ -29,16 +26,13 @@ from medpref.scoring.inputs import Stamp, file_stamp
 if TYPE_CHECKING:
     from httpx2 import AsyncClient
 
-GIVE_UP_AFTER = 10
-"""How many questions in a row may fail by errors that waiting might mend, before no more are asked."""
 OWN_KEYS = frozenset(
     {"model", "messages", "temperature", "top_p", "top_k", "seed", "max_tokens", "max_completion_tokens"}
     | {"n", "stream"}
 )
-FINISH: Mapping[Any, Finish] = {"stop": "stop", "length": "length"}
 
 
-class OpenAISettings(ConnectionSettings):
+class OpenAISettings(ConnectionSettings, EngineSettings):
     """What is asked of an endpoint.
 
     Attributes:
@@ -98,52 +92,17 @@ class OpenAIEngine(Engine):
                 such model, or sends requests on.
             RunError: no connection can be opened, or many questions in a row failed.
         """
-        from anyio.from_thread import start_blocking_portal
-
         self._check_images(questions)
-        waiting = iter(questions)
-        in_a_row = 0
-        with (
-            start_blocking_portal() as portal,
-            portal.wrap_async_context_manager(self._endpoint.client(self._settings.batch)) as client,
-        ):
-            running: set[Future[Answer | RefusedError]] = set()
-            names: dict[Future[Answer | RefusedError], str] = {}
-            try:
-                while True:
-                    for question in islice(waiting, self._settings.batch - len(running)):
-                        future = portal.start_task_soon(self._ask, client, question, sampling)
-                        names[future] = question.id
-                        running.add(future)
-                    if not running:
-                        return
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    # Answers first: they are worth keeping, even if another question ends it all.
-                    for future in sorted(done, key=lambda each: each.exception() is not None):
-                        made, ident = future.result(), names.pop(future)
-                        if isinstance(made, Answer):
-                            in_a_row = 0
-                            yield made
-                            continue
-                        in_a_row = in_a_row + 1 if made.transient else 0
-                        if made.unreachable or in_a_row >= GIVE_UP_AFTER:
-                            raise unreachable(self._endpoint.address, made.reason)
-                        yield Failure(ident, made.reason)
-            finally:
-                for future in running:
-                    future.cancel()
+        ask = partial(self._ask, sampling)
+        for question, made in post_each(self._endpoint, questions, ask, self._settings.batch):
+            yield Failure(question.id, made.reason) if isinstance(made, RefusedError) else made
 
-    async def _ask(
-        self, client: "AsyncClient", question: Question, sampling: Sampling
-    ) -> Answer | RefusedError:
+    async def _ask(self, sampling: Sampling, client: "AsyncClient", question: Question) -> Answer:
         import anyio
 
-        try:
-            # In a thread: an image of many megapixels takes a while to encode.
-            body = await anyio.to_thread.run_sync(partial(self.request, question, sampling))
-            return read_answer(question.id, await self._endpoint.post(client, "chat/completions", body))
-        except RefusedError as refused:
-            return refused
+        # In a thread: an image of many megapixels takes a while to encode.
+        body = await anyio.to_thread.run_sync(partial(self.request, question, sampling))
+        return read_answer(question.id, await self._endpoint.post(client, "chat/completions", body))
 
     def request(self, question: Question, sampling: Sampling) -> dict[str, Any]:
         """Return the body of one question's request.
@@ -195,10 +154,10 @@ def _content(text: str, images: Iterator[Any]) -> list[dict[str, Any]]:
     for number, chunk in enumerate(text.split(IMAGE_PLACEHOLDER)):
         if number:
             try:
-                url = _data_url(file_stamp(next(images)))
+                part = _image_part(file_stamp(next(images)))
             except InputError as error:
                 raise RefusedError(" ".join(str(error).split())) from None
-            parts.append({"type": "image_url", "image_url": {"url": url}})
+            parts.append(part)
             # As in `medpref.backbones.chat`: templates put their own text around images.
             chunk = chunk.removeprefix("\n")
         if chunk:
@@ -207,39 +166,14 @@ def _content(text: str, images: Iterator[Any]) -> list[dict[str, Any]]:
 
 
 @lru_cache(maxsize=16)
-def _data_url(stamp: Stamp) -> str:
-    """Return an image as a data URL: its pixels as the local engine sees them, in PNG.
-
-    The file itself is not sent: its metadata may name a patient.
-    """
-    buffer = io.BytesIO()
-    open_image(stamp.path).save(buffer, "PNG", compress_level=1)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _image_part(stamp: Stamp) -> dict[str, Any]:
+    return image_part(open_image(stamp.path))
 
 
 def read_answer(ident: str, body: Mapping[str, Any]) -> Answer:
-    """Return the answer that a response holds.
-
-    Raises:
-        RefusedError: it holds none or several, or one that neither the model nor its longest length ended.
-    """
-    choices = body.get("choices")
-    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
-        count = len(choices) if isinstance(choices, list) else "no"
-        raise RefusedError(f"the response holds {count} choices where one was asked for")
-    message, finish = choices[0].get("message"), choices[0].get("finish_reason")
-    text = message.get("content") if isinstance(message, dict) else None
-    if finish not in FINISH:
-        raise RefusedError(
-            f"the answer ended for another reason than its end or length: {str(finish)[:40]!r}"
-        )
-    if not isinstance(text, str):
-        raise RefusedError("the response holds no text")
-    usage = body.get("usage")
-    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-    # Halves of surrogate pairs, which JSON can hold, cannot be written again.
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return Answer(ident, text.strip(), FINISH[finish], tokens if isinstance(tokens, int) else None)
+    """Return the answer that a response holds. Raises `RefusedError` as `read_completion` does."""
+    made = read_completion(body)
+    return Answer(ident, made.text, made.finish, made.tokens)
 
 
 def build(model: str, settings: OpenAISettings) -> OpenAIEngine:

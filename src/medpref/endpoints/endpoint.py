@@ -5,7 +5,7 @@ import os
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -13,10 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from medpref.errors import InputError, RunError
-from medpref.generation.engine import EngineSettings
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient, Response
@@ -35,8 +34,8 @@ FATAL: Mapping[int, str] = {
 }
 
 
-class ConnectionSettings(EngineSettings):
-    """How an endpoint is reached.
+class ConnectionSettings(BaseModel):
+    """How an endpoint is reached; messages never repeat what was given.
 
     Attributes:
         key_variable: the environment variable that holds the API key. The key itself is written nowhere.
@@ -47,12 +46,18 @@ class ConnectionSettings(EngineSettings):
         trust_env: use proxies and certificates that environment variables name.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
     key_variable: str | None = None
     timeout: float = Field(600.0, gt=0)
     connect_timeout: float = Field(10.0, gt=0)
     retries: int = Field(5, ge=0)
     longest_wait: float = Field(120.0, ge=0)
     trust_env: bool = False
+
+
+async def _at_once() -> None:
+    """Wait for nothing."""
 
 
 class RefusedError(Exception):
@@ -110,8 +115,20 @@ class Endpoint:
         ) as client:
             yield client
 
-    async def post(self, client: "AsyncClient", path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def post(
+        self,
+        client: "AsyncClient",
+        path: str,
+        body: Mapping[str, Any],
+        admit: Callable[[], Awaitable[None]] = _at_once,
+    ) -> dict[str, Any]:
         """Post `body` below the address and return the JSON object that comes back.
+
+        Args:
+            client: one that `client` opened.
+            path: below the address.
+            body: what is posted.
+            admit: awaited before each try, so that a limit counts retries too.
 
         Raises:
             RefusedError: this request failed, where waiting may help after all retries.
@@ -120,6 +137,7 @@ class Endpoint:
         import anyio
 
         for attempt in range(self._settings.retries + 1):
+            await admit()
             try:
                 return await self._try(client, path, body)
             except _TryAgainError as again:
