@@ -72,11 +72,12 @@ def load(settings: PhantomSettings, folder: Path, fatal: bool, advance: Advance)
 
 
 def write_images(made: Phantom, folder: Path, name: str) -> tuple[Path, Path | None]:
-    """Write a phantom's image, and its lesion mask where there is a lesion."""
+    """Write a phantom's image and, where there is a lesion, its mask and the twin without it."""
     image, mask = folder / f"{name}.png", folder / f"{name}-mask.png"
     save_png(image, Image.fromarray(made.image))
     if not made.mask.any():
         return image, None
+    save_png(folder / f"{name}-twin.png", Image.fromarray(made.twin))
     save_png(mask, Image.fromarray(made.mask.astype(np.uint8) * 255).convert("1"))
     return image, mask
 
