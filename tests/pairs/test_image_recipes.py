@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,22 +7,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
+from tests.pairs.dicoms import make_dicom
 
 from medpref.errors import InputError
+from medpref.pairs.images import open_image
 from medpref.pairs.pair import ImageRole, Pair
 from medpref.pairs.recipes import RecipeContext, image_recipes
 from medpref.pairs.recipes.images import (
     CropSettings,
-    NoiseSettings,
     crop,
     diffuse,
-    random_box,
-    roi_noise,
+    drawing,
     to_bytes,
     to_unit,
+    workers,
 )
 
-NAMES = list(image_recipes)
+# Those that draw on each image by itself: the others choose pairs, or name files that are there.
+NAMES = [
+    "crop",
+    "noise",
+    "roi-noise",
+    "outside-noise",
+    "roi-blur",
+    "roi-inpaint",
+    "blur",
+    "patch-shuffle",
+    "blank",
+]
+# What depends on the seed: where there is no region, the box that stands for it does.
+DRAWN = [name for name in NAMES if name not in ("blur", "blank")]
 
 
 def rejected(made: Pair) -> Path:
@@ -33,8 +48,9 @@ def content(made: list[Pair]) -> dict[str, bytes]:
     return {pair.id: rejected(pair).read_bytes() for pair in made}
 
 
-def test_the_recipes_are_those_of_the_study() -> None:
-    assert NAMES == ["crop", "noise", "roi-noise"]
+def test_the_recipes_are_those_of_the_study_and_more() -> None:
+    assert list(image_recipes) == [*NAMES, "mirror", "erased", "other-patient"]
+    assert not any(recipe.asks_model({}) for _, recipe in image_recipes.items())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,6 +58,12 @@ def test_the_same_seed_gives_the_same_bytes(name: str, pairs: list[Pair], tmp_pa
     recipe = image_recipes[name]
     first = content(recipe.run(pairs, {}, RecipeContext(3, tmp_path / "1")))
     assert content(recipe.run(pairs, {}, RecipeContext(3, tmp_path / "2"))) == first
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_another_seed_gives_other_bytes(name: str, pairs: list[Pair], tmp_path: Path) -> None:
+    recipe = image_recipes[name]
+    first = content(recipe.run(pairs, {}, RecipeContext(3, tmp_path / "1")))
     other = content(recipe.run(pairs, {}, RecipeContext(4, tmp_path / "3")))
     assert all(other[ident] != data for ident, data in first.items())
 
@@ -155,64 +177,6 @@ def test_crop_shows_a_part_of_the_image() -> None:
     assert 2 < np.ptp(made) <= 200 * 0.2**0.5 + 2
 
 
-def test_roi_noise_changes_the_mask_and_nothing_else() -> None:
-    pixels = np.full((32, 32, 3), 120, np.uint8)
-    mask = np.zeros((32, 32), bool)
-    mask[4:20, 8:12] = True
-    made = roi_noise(pixels, mask, NoiseSettings(), np.random.default_rng(0))
-    assert (made[~mask] == 120).all()
-    assert (made[mask] != 120).mean() > 0.95
-
-
-@pytest.mark.parametrize("mask", [None, np.zeros((32, 40), bool)])
-def test_roi_noise_without_a_region_changes_a_box_of_a_quarter(mask: np.ndarray | None) -> None:
-    pixels = np.full((32, 40), 120, np.uint8)
-    made = roi_noise(pixels, mask, NoiseSettings(), np.random.default_rng(0))
-    rows, columns = (made != 120).nonzero()
-    assert np.ptp(rows) == 7
-    assert np.ptp(columns) == 9
-
-
-def test_random_boxes_reach_every_corner() -> None:
-    rng = np.random.default_rng(0)
-    seen = sum(random_box(8, 8, rng) for _ in range(300))
-    assert (seen > 0).all()
-
-
-def test_roi_noise_reads_the_mask_file(make_image, make_pair, tmp_path: Path) -> None:
-    path = make_image("a.png", 1)
-    mask = np.zeros((32, 32), np.uint8)
-    mask[:16] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    pair = make_pair("p", (path,), region=tmp_path / "mask.png")
-    (made,) = image_recipes["roi-noise"].run([pair], {}, RecipeContext(3, tmp_path))
-    before, after = np.asarray(Image.open(path)), np.asarray(Image.open(rejected(made)))
-    assert (before[16:] == after[16:]).all()
-    assert (before[:16] != after[:16]).any()
-
-
-def test_each_region_of_one_image_has_its_own_noise(make_image, make_pair, tmp_path: Path) -> None:
-    path = make_image("a.png", 1)
-    pairs = []
-    for name, rows in (("top", slice(0, 8)), ("bottom", slice(24, 32))):
-        mask = np.zeros((32, 32), np.uint8)
-        mask[rows] = 255
-        Image.fromarray(mask).save(tmp_path / f"{name}.png")
-        pairs.append(make_pair(name, (path,), region=tmp_path / f"{name}.png"))
-    _, bottom = image_recipes["roi-noise"].run(pairs, {}, RecipeContext(3, tmp_path))
-    before, after = np.asarray(Image.open(path)), np.asarray(Image.open(rejected(bottom)))
-    assert (before[24:] != after[24:]).any()
-
-
-def test_a_mask_of_another_size_is_an_error_that_names_the_pair(
-    make_image, make_pair, tmp_path: Path
-) -> None:
-    Image.new("1", (16, 16), 1).save(tmp_path / "mask.png")
-    pair = make_pair("p", (make_image("a.png"),), region=tmp_path / "mask.png")
-    with pytest.raises(InputError, match="pair p"):
-        image_recipes["roi-noise"].run([pair], {}, RecipeContext(3, tmp_path))
-
-
 def test_a_run_stopped_while_writing_leaves_no_file_to_be_taken_for_whole(
     pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,3 +251,84 @@ def test_wrong_settings_fail(name: str, settings: dict[str, float], tmp_path: Pa
 def test_a_crop_whose_least_is_over_its_most_fails() -> None:
     with pytest.raises(ValidationError):
         CropSettings(least=0.5, most=0.2)
+
+
+def test_the_number_of_workers_is_no_matter(make_image, make_pair, tmp_path: Path) -> None:
+    pairs = [make_pair(f"p{n}", (make_image(f"{n}.png", n),)) for n in range(workers.LEAST)]
+    recipe = image_recipes["roi-noise"]
+    alone = recipe.run(pairs, {}, RecipeContext(3, tmp_path / "1"))
+    steps: list[int] = []
+    context = RecipeContext(3, tmp_path / "2", workers=2, advance=steps.append)
+    several = recipe.run(pairs, {}, context)
+    assert content(several) == content(alone)
+    assert sum(steps) == len(pairs)
+    assert [pair.provenance for pair in several] == [pair.provenance for pair in alone]
+
+
+def test_an_error_in_a_worker_reaches_the_person_whole(make_image, make_pair, tmp_path: Path) -> None:
+    pairs = [make_pair(f"p{n}", (make_image(f"{n}.png", n),)) for n in range(workers.LEAST)]
+    Image.new("1", (16, 16), 1).save(tmp_path / "mask.png")
+    pairs[9] = replace(pairs[9], region=tmp_path / "mask.png")
+    with pytest.raises(InputError, match="pair p9") as caught:
+        image_recipes["roi-noise"].run(pairs, {}, RecipeContext(3, tmp_path / "out", workers=2))
+    assert caught.value.what.startswith("the region of interest is 16 × 16 pixels")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_progress_counts_every_pair_once(name: str, pairs: list[Pair], make_image, tmp_path: Path) -> None:
+    two = replace(pairs[0], id="two", prompt="<image><image>both?")
+    two = two.with_images(ImageRole.CLEAN, (*pairs[0].images[ImageRole.CLEAN], make_image("x.png", 9)))
+    steps: list[int] = []
+    image_recipes[name].run([*pairs, two], {}, RecipeContext(3, tmp_path, advance=steps.append))
+    assert sum(steps) == len(pairs) + 1
+
+
+def test_what_is_there_is_not_drawn_again(
+    pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = image_recipes["roi-noise"].run(pairs, {}, RecipeContext(3, tmp_path))
+    missing = rejected(first[0])
+    before = missing.read_bytes()
+    missing.unlink()
+    written = []
+    save = drawing.save_png
+    monkeypatch.setattr(drawing, "save_png", lambda path, image: (written.append(path), save(path, image)))
+    again = image_recipes["roi-noise"].run(pairs, {}, RecipeContext(3, tmp_path))
+    assert written == [missing]
+    assert missing.read_bytes() == before
+    assert again == first
+
+
+def test_an_image_that_a_corruption_does_not_change_is_left_out(make_pair, tmp_path: Path) -> None:
+    Image.new("L", (16, 16), 0).save(tmp_path / "black.png")
+    context = RecipeContext(3, tmp_path / "out")
+    assert not image_recipes["blank"].run([make_pair("p", (tmp_path / "black.png",))], {}, context)
+    assert [(left.id, left.recipe, left.reason) for left in context.left_out] == [
+        ("p", "blank", "the corruption changes nothing on this image")
+    ]
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def deep(path: Path) -> Path:
+    Image.fromarray((np.random.default_rng(0).random((32, 32)) * 4095).astype(np.uint16)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_16_bit_images_are_read_as_everywhere_else(name: str, make_pair, tmp_path: Path) -> None:
+    path = deep(tmp_path / "deep.png")
+    (made,) = image_recipes[name].run([make_pair("p", (path,))], {}, RecipeContext(3, tmp_path / "out"))
+    with Image.open(rejected(made)) as image:
+        assert (image.mode, image.size) == ("L", (32, 32))
+
+
+def test_dicom_images_are_read_as_everywhere_else(make_pair, tmp_path: Path) -> None:
+    path = make_dicom(tmp_path / "scan.dcm", np.arange(1024, dtype=np.uint16).reshape(32, 32))
+    region = np.zeros((32, 32), bool)
+    region[4:9, 4:9] = True
+    Image.fromarray(region).save(tmp_path / "mask.png")
+    pair = make_pair("p", (path,), region=tmp_path / "mask.png")
+    (made,) = image_recipes["roi-noise"].run([pair], {}, RecipeContext(3, tmp_path / "out"))
+    before, after = np.asarray(open_image(path)), np.asarray(Image.open(rejected(made)))
+    assert (before[~region] == after[~region]).all()
+    assert (before[region] != after[region]).any()

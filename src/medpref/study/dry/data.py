@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float
 from pydantic import BaseModel
 
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
@@ -78,11 +80,12 @@ class DryData:
             folder=self._folder / stage.name,
             visual_kinds=params["visual_kinds"],
             model=_StandIn(self.pool.pairs),
+            dry=True,
         )
         for said in params["recipes"]:
             recipe = RECIPES[said["part"]][said["recipe"]]
             pairs = recipe.run(pairs, said["settings"], context)
-            if recipe.needs_model:
+            if recipe.asks_model(said["settings"]):
                 self.notes[f"{said['recipe']}: other pairs' chosen responses stand in for the model's"] = None
         if context.left_out:
             self.notes[f"{stage.name}: {len(context.left_out)} pairs of the sample are left out"] = None
@@ -108,6 +111,10 @@ class _StandIn:
     def is_right(self, pair: Pair, answer: str) -> bool:
         """Call every answer wrong."""
         return False
+
+    def look(self, pairs: Sequence[Pair]) -> list[Float[np.ndarray, "h w"]]:
+        """Return maps that are hottest at one side: as large a region as the model would point at."""
+        return [np.tile(np.arange(24.0), (24, 1)) for _ in pairs]
 
 
 def _shortened(source: Source, settings: BaseModel, limit: int) -> BaseModel:
