@@ -115,7 +115,7 @@ def test_targeted_misreads_in_the_way_that_the_provenance_names() -> None:
     context = RecipeContext(0, NOWHERE, visual_kinds=("side", "count"))
     made = response_recipes["targeted"].run(MISREAD, {}, context)
     assert {p.id: p.responses[ResponseRole.REJECTED] for p in made} == {"1": "right", "2": "left"}
-    assert {p.provenance.recipe for p in made} == {"targeted (error: side)"}
+    assert {p.provenance.recipe for p in made} == {"targeted (error: side, anatomical)"}
     assert {left.id: left.reason for left in context.left_out} == {
         "3": "no error is known for kind modality",
         "4": "no error is known for kind modality",

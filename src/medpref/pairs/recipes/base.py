@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 
 from medpref.errors import InputError
@@ -41,6 +42,13 @@ class StartModel(Protocol):
     def is_right(self, pair: Pair, answer: str) -> bool:
         """Tell whether `answer` says what the pair's chosen response says."""
 
+    def look(self, pairs: Sequence[Pair]) -> list[Float[np.ndarray, "h w"]]:
+        """Return, for each pair, where on its only clean image the chosen response comes from.
+
+        The larger a value, the more the response depends on that place; a map may be coarser than its image,
+        of which it shows all. Maps depend on the pairs, not on their order.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
@@ -64,6 +72,7 @@ class RecipeContext:
         workers: how many processes a recipe may use.
         left_out: the pairs that recipes made nothing of.
         advance: called with the number of pairs done, for progress.
+        dry: nothing may be asked of an endpoint; recipes that would put something of a similar size in place.
     """
 
     seed: int
@@ -73,6 +82,7 @@ class RecipeContext:
     workers: int = 1
     left_out: list[LeftOut] = field(default_factory=list)
     advance: Callable[[int], None] = lambda _: None
+    dry: bool = False
 
     def leave_out(self, pair: Pair, recipe: str, reason: str) -> None:
         """Note that `recipe` makes nothing of `pair`."""
@@ -100,12 +110,18 @@ class Recipe(Generic[SettingsT]):
             make nothing of are left out and noted in the context. The same pairs and seed give the same
             result, whatever the order of the pairs.
         needs_model: whether the context must hold the model that the methods start from.
+        asks: ``asks(settings)`` tells the same of recipes for which it depends on their settings.
     """
 
     summary: str
     settings: type[SettingsT]
     make: Callable[[Sequence[Pair], SettingsT, RecipeContext], list[Pair]]
     needs_model: bool = False
+    asks: Callable[[SettingsT], bool] = lambda _: False
+
+    def asks_model(self, settings: dict[str, Any]) -> bool:
+        """Tell whether the recipe with these settings needs the model."""
+        return self.needs_model or self.asks(self.settings.model_validate(settings))
 
     def run(self, pairs: Sequence[Pair], settings: dict[str, Any], context: RecipeContext) -> list[Pair]:
         """Check `settings` and make the part for all `pairs`."""

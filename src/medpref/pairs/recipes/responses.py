@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from medpref.errors import InputError
 from medpref.pairs.pair import Pair, ResponseRole
 from medpref.pairs.recipes.base import NoSettings, Recipe, RecipeContext, generator, note_recipe
@@ -15,18 +13,6 @@ response_recipes: Registry[Recipe[Any]] = Registry("response recipe")
 
 Group = tuple[str | None, bool]
 """Questions with answers of one sort: a kind, and whether the answer is yes or no."""
-
-
-class TargetedSettings(BaseModel):
-    """Which misreadings are made.
-
-    Attributes:
-        kinds: the question kinds whose answer is misread; the data source's visual kinds by default.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kinds: tuple[str, ...] | None = None
 
 
 def other_answer(pairs: Sequence[Pair], settings: NoSettings, context: RecipeContext) -> list[Pair]:
@@ -46,37 +32,6 @@ def other_answer(pairs: Sequence[Pair], settings: NoSettings, context: RecipeCon
                 remedy="Use another recipe for rejected responses.",
             )
         made.append(_reject_one_of(pair, wrong, "other-answer", "other-answer", context.seed))
-    return made
-
-
-def targeted(pairs: Sequence[Pair], settings: TargetedSettings, context: RecipeContext) -> list[Pair]:
-    """Reject an answer that misreads the image in one named way: the kind of the question.
-
-    Another answer of the kind is rejected, and the provenance names the kind as the error. Pairs of other
-    kinds, and of kinds with one answer only, are left out (targeted strategy, arXiv:2601.17918).
-
-    Raises:
-        InputError: neither the settings nor the data source name kinds, or no pair is of one of them.
-    """
-    kinds = context.visual_kinds if settings.kinds is None else settings.kinds
-    if not kinds:
-        raise InputError(
-            "the data source names no visual question kinds",
-            remedy="Name some: {recipe: targeted, kinds: […]}.",
-        )
-    answers = known_answers(pairs)
-    made = []
-    for pair in pairs:
-        if pair.kind not in kinds:
-            context.leave_out(pair, "targeted", f"no error is known for kind {pair.kind or 'unknown'}")
-            continue
-        wrong = wrong_answers(pair, answers)
-        if not wrong:
-            context.leave_out(pair, "targeted", f"the data has only one answer to kind {pair.kind}")
-            continue
-        made.append(_reject_one_of(pair, wrong, "targeted", f"targeted (error: {pair.kind})", context.seed))
-    if not made:
-        raise InputError(f"no pair can be misread in one of the kinds {', '.join(kinds)}")
     return made
 
 
@@ -100,17 +55,18 @@ def known_answers(pairs: Iterable[Pair]) -> Mapping[Group, Sequence[str]]:
     """Return the answers that the data gives to each sort of question, sorted."""
     answers: dict[Group, set[str]] = defaultdict(set)
     for pair in pairs:
-        answers[_group(pair)].add(pair.responses[ResponseRole.CHOSEN])
+        answers[group_of(pair)].add(pair.responses[ResponseRole.CHOSEN])
     return {group: sorted(known) for group, known in answers.items()}
 
 
 def wrong_answers(pair: Pair, answers: Mapping[Group, Sequence[str]]) -> list[str]:
     """Return the known answers to such a question that are not the pair's."""
     right = spoken(pair.responses[ResponseRole.CHOSEN])
-    return [text for text in answers[_group(pair)] if spoken(text) != right]
+    return [text for text in answers[group_of(pair)] if spoken(text) != right]
 
 
-def _group(pair: Pair) -> Group:
+def group_of(pair: Pair) -> Group:
+    """Return the sort of the pair's question."""
     # A kind may hold open questions too, and "left lung" is no answer to a question for yes or no.
     return pair.kind, spoken(pair.responses[ResponseRole.CHOSEN]) in ("yes", "no")
 
@@ -131,8 +87,4 @@ response_recipes.add(
 )
 response_recipes.add(
     "llm", Recipe("the rejected response that came with the pair, written by an LLM", NoSettings, as_given)
-)
-response_recipes.add(
-    "targeted",
-    Recipe("an answer that misreads the image in one named way", TargetedSettings, targeted),
 )

@@ -1,6 +1,7 @@
 """Recipes for rejected responses that the model itself gives: what it says where it is wrong."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -54,7 +55,8 @@ def from_self_noised(pairs: Sequence[Pair], settings: NoisedSettings, context: R
         InputError: the model is never wrong, or a pair has no image.
     """
     noise = NoiseSettings(step=settings.step)
-    noised = image_recipes["noise"].make(pairs, noise, context)
+    # A pair is done when it is answered, not when its image is noised.
+    noised = image_recipes["noise"].make(pairs, noise, replace(context, advance=lambda _: None))
     wrong = sample_wrong(noised, ImageRole.REJECTED, settings, context)
     return _with_rejected(pairs, wrong, "self-noised", context)
 

@@ -48,9 +48,10 @@ def standardise(scores: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pair
     return weights
 
 
-def _weigh(
-    pairs: Sequence[Pair], raw: list[float], settings: WeightSettings, name: str, seed: int
+def weigh(
+    pairs: Sequence[Pair], raw: Sequence[float], settings: WeightSettings, name: str, seed: int
 ) -> list[Pair]:
+    """Return the pairs with the weights that their `raw` scores in [0, 1] make, by the settings."""
     scores = np.asarray(raw, dtype=np.float64)
     weights = standardise(scores) if settings.normalise == "standardise" else scores
     label = f"{name} ({settings.normalise})"
@@ -68,13 +69,13 @@ def given(pairs: Sequence[Pair], settings: WeightSettings, context: RecipeContex
     for pair in pairs:
         if pair.weight is None:
             raise InputError("the pair came without a weight", where=f"pair {pair.id}")
-    return _weigh(pairs, [pair.weight or 0.0 for pair in pairs], settings, "given", context.seed)
+    return weigh(pairs, [pair.weight or 0.0 for pair in pairs], settings, "given", context.seed)
 
 
 def by_kind(pairs: Sequence[Pair], settings: KindSettings, context: RecipeContext) -> list[Pair]:
     """Weigh pairs by their question kind."""
     raw = [settings.kinds.get(pair.kind or "", settings.other) for pair in pairs]
-    return _weigh(pairs, raw, settings, "by-kind", context.seed)
+    return weigh(pairs, raw, settings, "by-kind", context.seed)
 
 
 weight_recipes.add("given", Recipe("the weights that came with the pairs", WeightSettings, given))

@@ -1,0 +1,1 @@
+"""What recipes ask of language models behind an endpoint: prompts, checked replies, costs and a cache."""
