@@ -8,10 +8,13 @@ import typer
 from rich.console import Console
 
 from medpref import __version__
+from medpref.commands.build import build
 from medpref.commands.convert import convert
 from medpref.commands.doctor import doctor
+from medpref.commands.export import export
 from medpref.commands.generate import generate
 from medpref.commands.images import images
+from medpref.commands.kinds import kinds
 from medpref.commands.merge import merge
 from medpref.commands.settings import read_settings
 from medpref.errors import InputError, MedprefError, RunError, did_you_mean
@@ -108,12 +111,20 @@ def plan(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The folder that a study was run into.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_DIR|PAIRS", help="The folder that a study was run into, or a pair file."),
+    ],
 ) -> None:
-    """Write report.html anew from a run's logs, and print its table."""
+    """Write report.html anew from a run's logs, and print its table; of a pair file, write PAIRS.html."""
     from medpref.files import read_json
     from medpref.report import print_table, write_report
 
+    if folder.is_file():
+        from medpref.report.pairs import write_pair_page
+
+        out.print(f"Page: {write_pair_page(folder)}", highlight=False)
+        return
     page = write_report(folder)
     print_table(read_json(folder / "results.json"), out)
     out.print(f"\nReport: {page}", highlight=False)
@@ -162,11 +173,14 @@ def validate(
         raise typer.Exit(code)
 
 
+app.command()(build)
 app.command()(convert)
 app.command()(merge)
 app.add_typer(images, name="images")
 app.command()(doctor)
 app.command()(generate)
+app.command()(export)
+app.command()(kinds)
 
 
 def main() -> None:

@@ -49,6 +49,7 @@ def execute(stage: Stage, key: str, run: Path, cache: Path, report: Report) -> f
             cache=cache,
             advance=lambda amount: report(stage.name, None, amount),
             expect=lambda amount: report(stage.name, amount, 0),
+            workers=stage.workers,
         )
         torch.set_num_threads(stage.threads)
         _guarded(stage, context)

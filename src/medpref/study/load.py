@@ -2,10 +2,10 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from medpref.errors import InputError, did_you_mean
 from medpref.study.explain import explain
@@ -40,35 +40,54 @@ def find_study(name: str) -> Path:
     )
 
 
+SpecT = TypeVar("SpecT", bound=BaseModel)
+
+
 def load_study(path: Path, overrides: dict[str, Any] | None = None) -> StudySpec:
-    """Read and check a study.
+    """Read and check a study. Arguments and errors are those of `load_spec`."""
+    return load_spec(path, StudySpec, overrides)
+
+
+def load_spec(path: Path, model: type[SpecT], overrides: dict[str, Any] | None = None) -> SpecT:
+    """Read and check a file.
 
     Args:
         path: a YAML file; relative paths in it start from the working folder.
+        model: what the file may say.
         overrides: dotted keys with values that replace what the file says, such as ``data.folder``.
 
     Raises:
         InputError: the file is missing or is no YAML, a key is unknown (the nearest is suggested), a value
             has the wrong type, or a named thing does not exist.
     """
+    content = read_mapping(path)
+    for key, value in (overrides or {}).items():
+        _set(content, key.split("."), value)
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise _in_file(explain(error, model), path) from None
+    except InputError as error:
+        raise _in_file(error, path) from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds.
+
+    Raises:
+        InputError: the file is missing, is no YAML or no mapping.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError("there is no such study", where=str(path)) from None
+        raise InputError("there is no such file", where=str(path)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise InputError(f"this is no YAML: {getattr(error, 'problem', error)}", where=where) from None
     if not isinstance(content, dict):
         raise InputError("a study is a YAML mapping", where=str(path))
-    for key, value in (overrides or {}).items():
-        _set(content, key.split("."), value)
-    try:
-        return StudySpec.model_validate(content)
-    except ValidationError as error:
-        raise _in_file(explain(error, StudySpec), path) from None
-    except InputError as error:
-        raise _in_file(error, path) from None
+    return content
 
 
 def _set(content: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -8,15 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medpref.errors import InputError
 from medpref.objectives import objectives
-from medpref.pairs.recipes import Recipe, image_recipes, response_recipes, weight_recipes
+from medpref.pairs.recipes import Recipe, filter_recipes, image_recipes, response_recipes, weight_recipes
 from medpref.registry import Registry
 from medpref.study.explain import check_settings
 from medpref.study.presets import RECIPE_KEYS, whole_recipe
 
-RECIPES: Mapping[str, Registry[Recipe[Any]]] = dict(
-    zip(RECIPE_KEYS, (response_recipes, image_recipes, weight_recipes), strict=True)
-)
-"""The recipes for each part of a pair, in the order in which they are applied."""
+RECIPES: Mapping[str, Registry[Recipe[Any]]] = {
+    **dict(zip(RECIPE_KEYS, (response_recipes, image_recipes, weight_recipes), strict=True)),
+    "filters": filter_recipes,
+}
+"""The recipes for each part of a pair, and those that leave pairs out, in the order of their application."""
 
 Name = Annotated[str, Field(pattern=r"^[\w.+-]+$")]
 """A name that is also a folder's."""
@@ -62,25 +63,32 @@ class PairSpec(Strict):
         rejected_response: recipe for the rejected response; without it the data's own is used.
         rejected_image: recipe for the rejected image.
         weight: recipe for the pair weight.
+        filters: recipes that leave pairs out, in this order.
         kinds: the question kinds that are trained on; all by default.
     """
 
     rejected_response: RecipeSpec | None = None
     rejected_image: RecipeSpec | None = None
     weight: RecipeSpec | None = None
+    filters: tuple[RecipeSpec, ...] = ()
     kinds: tuple[str, ...] | None = Field(None, min_length=1)
 
     @model_validator(mode="before")
     @classmethod
     def _short_recipes(cls, value: Any) -> Any:
         """Let a recipe's name stand for the recipe."""
-        return {k: whole_recipe(k, v) for k, v in value.items()} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        whole = {key: whole_recipe(key, said) for key, said in value.items()}
+        if isinstance(whole.get("filters"), list):
+            whole["filters"] = [{"recipe": f} if isinstance(f, str) else f for f in whole["filters"]]
+        return whole
 
     def recipes(self) -> Iterator[tuple[str, RecipeSpec, Recipe[Any]]]:
         """Yield (key, what the study says, recipe) in the order in which recipes are applied."""
         for key, registry in RECIPES.items():
-            spec = getattr(self, key)
-            if spec is not None:
+            said = getattr(self, key)
+            for spec in said if isinstance(said, tuple) else [said] if said is not None else []:
                 with located(key):
                     recipe = registry[spec.recipe]
                 yield key, spec, recipe
@@ -88,7 +96,7 @@ class PairSpec(Strict):
     @property
     def needs_model(self) -> bool:
         """Whether a recipe asks the model that the methods start from."""
-        return any(recipe.needs_model for _, _, recipe in self.recipes())
+        return any(recipe.asks_model(spec.settings) for _, spec, recipe in self.recipes())
 
 
 class PartSpec(PairSpec):
@@ -134,7 +142,9 @@ class MethodSpec(PairSpec):
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "MethodSpec":
-        own = [key for key in ("objective", "settings", "kinds", *RECIPE_KEYS) if getattr(self, key)]
+        own = [
+            key for key in ("objective", "settings", "kinds", "filters", *RECIPE_KEYS) if getattr(self, key)
+        ]
         if self.parts and own:
             raise ValueError(f"a method has parts or its own {own[0]}, not both")
         if not self.parts and self.objective is None:

@@ -24,6 +24,8 @@ class Stage:
         threads: processor threads it computes with. Part of the key: sums in another order round differently.
         after: names of stages that must have ended before it begins, though its result does not depend on
             theirs; no part of the key.
+        workers: processes that it may use for work whose result does not depend on their number; no part of
+            the key.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Stage:
     needs: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
     after: tuple[str, ...] = ()
+    workers: int = 1
 
     def before(self) -> set[str]:
         """Return the names of the stages that must have ended before this one begins."""
@@ -51,6 +54,7 @@ class StageContext:
         cache: where results that other stages or runs may use again are kept.
         advance: call with the amount of work done.
         expect: call with the whole amount of work, once it is known.
+        workers: processes that it may use.
     """
 
     folder: Path
@@ -60,6 +64,7 @@ class StageContext:
     cache: Path
     advance: Callable[[int], None]
     expect: Callable[[int], None]
+    workers: int = 1
 
 
 stage_functions: Registry[Callable[[StageContext], None]] = Registry("stage function")

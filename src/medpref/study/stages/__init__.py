@@ -4,4 +4,5 @@ from medpref.study.stages import data as data
 from medpref.study.stages import evaluation as evaluation
 from medpref.study.stages import pairs as pairs
 from medpref.study.stages import start as start
+from medpref.study.stages import step as step
 from medpref.study.stages import training as training
