@@ -10,11 +10,13 @@ from medpref.errors import InputError
 from medpref.evaluation.tasks import tasks
 from medpref.generation import engines
 from medpref.objectives import objectives
-from medpref.pairs.recipes import image_recipes, response_recipes, weight_recipes
+from medpref.pairs.export import export_formats
+from medpref.pairs.recipes import filter_recipes, image_recipes, response_recipes, weight_recipes
 from medpref.pairs.sources import sources
 from medpref.pairs.store import read_pairs
 from medpref.starts import backbones
-from medpref.study.load import bundled_studies, load_study
+from medpref.study.build import BuildSpec
+from medpref.study.load import bundled_builds, bundled_studies, load_spec, load_study
 from medpref.study.presets import presets
 
 Rows = list[tuple[str, str]]
@@ -25,7 +27,12 @@ def _studies() -> Rows:
 
 
 def _recipes() -> Rows:
-    parts = {"response": response_recipes, "image": image_recipes, "weight": weight_recipes}
+    parts = {
+        "response": response_recipes,
+        "image": image_recipes,
+        "weight": weight_recipes,
+        "filter": filter_recipes,
+    }
     return [
         (f"{part}: {name}", recipe.summary)
         for part, registry in parts.items()
@@ -35,6 +42,7 @@ def _recipes() -> Rows:
 
 LISTINGS: dict[str, Callable[[], Rows]] = {
     "studies": _studies,
+    "builds": lambda: [(name, load_spec(path, BuildSpec).title) for name, path in bundled_builds().items()],
     "methods": lambda: [(name, f"{preset.summary} ({preset.source})") for name, preset in presets().items()],
     "objectives": lambda: [(name, objective.summary) for name, objective in objectives.items()],
     "tasks": lambda: [(f"{name} v{task.version}", task.summary) for name, task in tasks.items()],
@@ -45,6 +53,7 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
     ],
     "engines": lambda: [(name, kind.summary) for name, kind in engines.items()],
     "recipes": _recipes,
+    "formats": lambda: [(name, form.summary) for name, form in export_formats.items()],
     "sources": lambda: [(name, source.summary) for name, source in sources.items()],
 }
 

@@ -15,7 +15,7 @@ from medpref.files import read_json
 from medpref.pairs.pair import ImageRole, ResponseRole
 from medpref.pairs.store import read_pairs
 from medpref.study.build import BuildSpec, build_pairs, builds_of
-from medpref.study.load import load_spec, load_study
+from medpref.study.load import bundled_builds, find_build, load_spec, load_study
 from medpref.study.stage import stage_functions
 
 QUIET = Console(quiet=True)
@@ -128,6 +128,25 @@ def test_a_study_s_methods_are_built_where_no_model_is_asked(tmp_path: Path) -> 
     assert found["dpo"] is not None
     about = build_pairs(found["dpo"], tmp_path / "dpo", QUIET)
     assert about["pairs"]["1-other-answer"] == about["pairs"]["0-pairs"]
+
+
+def test_bundled_builds_are_sound(tmp_path: Path) -> None:
+    specs = {name: load_spec(path, BuildSpec) for name, path in bundled_builds().items()}
+    assert {name: spec.build for name, spec in specs.items()} == {name: name for name in specs}
+    assert {"phantoms-targeted", "vqa-rad-targeted"} <= set(specs)
+    small = {"data.train": 2, "data.pool": 80, "data.validation": 1, "data.test": 1, "data.size": 32}
+    spec = load_spec(find_build("phantoms-targeted"), BuildSpec, small)
+    about = build_pairs(spec, tmp_path, QUIET)
+    pairs = read_pairs(tmp_path / "pairs.jsonl").pairs
+    assert {"caption", "side"} <= {pair.kind for pair in pairs}
+    assert sum(about["left_out"].values()) == about["pairs"]["0-pairs"] - len(pairs)
+    # What a recipe tells of its work is not buried in a stage's folder.
+    assert about["reports"]["leak"]["pairs"] == len(pairs)
+
+
+def test_an_unknown_build_suggests_a_bundled_one() -> None:
+    with pytest.raises(InputError, match="'phantoms-targeted'"):
+        find_build("phantom-targeted")
 
 
 def test_unknown_keys_and_filters_are_named(tmp_path: Path) -> None:

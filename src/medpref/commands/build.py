@@ -12,7 +12,7 @@ from medpref.errors import InputError, did_you_mean
 
 def build(
     config: Annotated[
-        str, typer.Argument(metavar="STUDY|CONFIG", help="A study, or a file that says build: NAME.")
+        str, typer.Argument(metavar="STUDY|CONFIG", help="A study or a build: a bundled name, or a file.")
     ],
     out: Annotated[Path | None, typer.Option(help="Where to write; pairs/NAME by default.")] = None,
     method: Annotated[str | None, typer.Option(help="Of a study: only this method's pairs.")] = None,
@@ -22,9 +22,9 @@ def build(
 ) -> None:
     """Build preference pairs: source, rejected sides, weights, filters. Redoes only what has changed."""
     from medpref.study.build import BuildSpec, build_pairs
-    from medpref.study.load import find_study, load_spec, read_mapping
+    from medpref.study.load import find_build, load_spec, read_mapping
 
-    path, said = find_study(config), read_settings(settings or [])
+    path, said = find_build(config), read_settings(settings or [])
     screen, progress = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     if "build" not in read_mapping(path):
         _build_study(path, said, out, method, screen, progress)
@@ -64,3 +64,4 @@ def _tell(about: dict[str, Any], target: Path, screen: Console) -> None:
         screen.print(f"  {count} left out: {reason}", highlight=False, markup=False)
     for reason, count in about["quarantined"].items():
         screen.print(f"  {count} rows put aside: {reason}", highlight=False, markup=False)
+    screen.print(f"Look at them: medpref report {target / 'pairs.jsonl'}", highlight=False, markup=False)

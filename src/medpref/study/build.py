@@ -20,7 +20,7 @@ from medpref.study.explain import check_settings
 from medpref.study.method import Name, PairSpec, Settled, located
 from medpref.study.schedule import run_stages
 from medpref.study.spec import DataSpec, StudySpec
-from medpref.study.stage import Stage, stage_folder, stage_keys
+from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
 from medpref.study.stages.pairs import LEFT_OUT
 
 PAIRS = "pairs.jsonl"
@@ -37,6 +37,7 @@ class BuildSpec(PairSpec):
 
     Attributes:
         build: the name.
+        title: one line for listings.
         data: the source.
         part: which of the source's pairs: those for preference methods, or those for supervised training.
         model: what recipes ask that need a model.
@@ -47,6 +48,7 @@ class BuildSpec(PairSpec):
     """
 
     build: Name
+    title: str = ""
     data: DataSpec
     part: Literal["pool", "train"] = "pool"
     model: ModelSpec | None = None
@@ -141,7 +143,8 @@ def build_pairs(spec: BuildSpec, folder: Path, console: Console) -> dict[str, An
         console: for progress.
 
     Returns:
-        The content of ``build.json``: settings, counts by step, and why pairs were left out.
+        The content of ``build.json``: settings, counts by step, why pairs were left out, and what recipes
+        tell of their work, such as a leak's AUC.
 
     Raises:
         MedprefError: another build writes to the folder, or a step failed.
@@ -163,11 +166,15 @@ def build_pairs(spec: BuildSpec, folder: Path, console: Console) -> dict[str, An
 def _collect(spec: BuildSpec, stages: Mapping[str, Stage], folder: Path) -> dict[str, Any]:
     steps = [name for name in stages if name.startswith("steps/")]
     counts: dict[str, int] = {}
+    reports: dict[str, Any] = {}
     left_out: list[dict[str, Any]] = []
     for name in steps:
         place = stage_folder(folder, name)
         counts[name.removeprefix("steps/")] = sum(1 for _ in read_jsonl(place / PAIRS))
         left_out += [row for _, row in read_jsonl(place / LEFT_OUT)]
+        for report in sorted(place.glob("*.json")):
+            if report.name != STAMP:
+                reports[report.stem] = read_json(report)
     pairs = read_pairs(stage_folder(folder, steps[-1]) / PAIRS, fatal=True, verify_images=False).pairs
     write_pairs(folder / PAIRS, pairs)
     write_jsonl(folder / LEFT_OUT, left_out)
@@ -177,6 +184,7 @@ def _collect(spec: BuildSpec, stages: Mapping[str, Stage], folder: Path) -> dict
         "pairs": counts,
         "left_out": dict(Counter(f"{row['recipe']}: {row['reason']}" for row in left_out).most_common()),
         "quarantined": quarantined,
+        "reports": reports,
     }
     write_json(folder / "build.json", about)
     return about

@@ -1,5 +1,6 @@
 """Read a study file; say what is wrong with it in terms of the file."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,16 +12,22 @@ from medpref.errors import InputError, did_you_mean
 from medpref.study.explain import explain
 from medpref.study.spec import StudySpec
 
-BUNDLED = files("medpref") / "studies"
+BUNDLED = files("medpref")
 
 
 def bundled_studies() -> dict[str, Path]:
     """Return the studies that come with medpref, by name."""
-    return {
-        Path(str(f)).stem: Path(str(f))
-        for f in sorted(BUNDLED.iterdir(), key=str)
-        if str(f).endswith(".yaml")
-    }
+    return _bundled("studies")
+
+
+def bundled_builds() -> dict[str, Path]:
+    """Return the builds of pair files that come with medpref, by name."""
+    return _bundled("builds")
+
+
+def _bundled(folder: str) -> dict[str, Path]:
+    found = sorted((BUNDLED / folder).iterdir(), key=str)
+    return {Path(str(f)).stem: Path(str(f)) for f in found if str(f).endswith(".yaml")}
 
 
 def find_study(name: str) -> Path:
@@ -29,14 +36,22 @@ def find_study(name: str) -> Path:
     Raises:
         InputError: it is neither; the message suggests the nearest bundled name.
     """
-    bundled = bundled_studies()
+    return _find(name, bundled_studies(), "study")
+
+
+def find_build(name: str) -> Path:
+    """Return the file of a bundled build's or study's name or of a path. Raises as `find_study` does."""
+    return _find(name, {**bundled_studies(), **bundled_builds()}, "build or study")
+
+
+def _find(name: str, bundled: Mapping[str, Path], kind: str) -> Path:
     if name in bundled:
         return bundled[name]
     path = Path(name)
     if path.is_file():
         return path
     raise InputError(
-        "this is neither a bundled study nor a file", where=name, remedy=did_you_mean(name, bundled)
+        f"this is neither a bundled {kind} nor a file", where=name, remedy=did_you_mean(name, bundled)
     )
 
 
