@@ -26,7 +26,7 @@ class LogHeader:
         seed: the seed of the run.
         task: the task's name.
         task_version: changes whenever prompts, rows or scores of the task change.
-        condition: ``"normal"``, or ``"blank"`` where the image was replaced by a uniform one.
+        condition: how the samples were shown, by its name in `medpref.evaluation.conditions`.
         split: which split was asked, ``"test"`` or ``"validation"``.
         model: fingerprint of the weights, or None for a baseline.
         decoding: the generation settings.
@@ -62,6 +62,8 @@ class Record:
         scores: metric name to a value in [0, 1]; a metric that does not apply is absent.
         unscored: why the sample has no score, or None. An unscored sample is counted, never a zero.
         region: a mask file of the lesion or region of interest, where there is one.
+        choice_logps: the log-prob in nats of each answer that a closed question allows, given image and
+            question, where it was computed.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Record:
     scores: dict[str, float]
     unscored: str | None = None
     region: str | None = None
+    choice_logps: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from medpref.errors import InputError, did_you_mean
+from medpref.evaluation.conditions import conditions
 from medpref.evaluation.tasks import tasks
 from medpref.files import UserPath
 from medpref.objectives import objectives
@@ -71,7 +72,7 @@ class StudySpec(Strict):
         search: how settings are chosen.
         tasks: what is asked on the test split.
         seeds: one whole run each: start, SFT and methods.
-        conditions: ``normal``, and ``blank`` for the image replaced by a uniform one.
+        conditions: how the test samples are shown, beside ``normal``: ``blank`` for a uniform image, …
         on_bad_row: put rows that fail a check aside, or stop at the first.
         on_too_long: stop at a pair that does not fit the context, or leave it out, counted and named.
         generation_batch: questions that are answered at a time.
@@ -90,7 +91,7 @@ class StudySpec(Strict):
     search: SearchSpec | None = None
     tasks: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
-    conditions: tuple[Literal["normal", "blank"], ...] = ("normal", "blank")
+    conditions: tuple[str, ...] = ("normal", "blank")
     on_bad_row: Literal["quarantine", "fatal"] = "quarantine"
     on_too_long: Literal["fatal", "skip"] = "fatal"
     generation_batch: int = Field(256, ge=1)
@@ -144,6 +145,9 @@ class StudySpec(Strict):
         for name, method in self.methods.items():
             with located(f"methods.{name}"):
                 method.check()
+        with located("conditions"):
+            for name in self.conditions:
+                conditions[name]  # raises for an unknown name
         given = sources[self.data.source].tasks
         for key, task in [
             *(("tasks", t) for t in self.tasks),

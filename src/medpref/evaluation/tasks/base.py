@@ -1,11 +1,14 @@
 """What a task is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from medpref.pairs.sample import Sample
 from medpref.registry import Registry
+
+CorpusScore = Callable[[Sequence[str], Sequence[str]], float]
+"""From the answers and their references, in step, to one figure."""
 
 
 class Scored(NamedTuple):
@@ -19,6 +22,8 @@ class Scored(NamedTuple):
 class Task:
     """What is asked, how it is decoded and how it is scored.
 
+    Prompts, decoding, the split and which rows count are part of the version.
+
     Attributes:
         name: as in a study.
         version: changes whenever prompts, rows, decoding or scores change.
@@ -27,6 +32,11 @@ class Task:
         headline: the (metric, slice) that methods are compared by, the most important first.
         max_new_tokens: the longest answer.
         slices: named sets of question kinds that are reported beside the single kinds.
+        rows: which rows count, for people.
+        counts: tells whether a sample is one of them.
+        prompt: what the model is asked; the sample's own prompt by default.
+        source: the data source that reads the published data set.
+        corpus: scores of all answers together, by name; each tells the mean over samples nothing.
     """
 
     name: str
@@ -36,6 +46,11 @@ class Task:
     headline: tuple[tuple[str, str], ...]
     max_new_tokens: int = 32
     slices: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    rows: str = "all rows of the test split"
+    counts: Callable[[Sample], bool] = lambda _: True
+    prompt: Callable[[Sample], str] = lambda sample: sample.prompt
+    source: str | None = None
+    corpus: Mapping[str, CorpusScore] = field(default_factory=dict)
 
 
 tasks: Registry[Task] = Registry("task")

@@ -6,6 +6,7 @@ from typing import Any
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError
 from medpref.evaluation.baselines import BASELINES, Answered
+from medpref.evaluation.conditions import ConditionContext, conditions
 from medpref.evaluation.log import LogHeader, mean_score
 from medpref.evaluation.predict import make_log, predict
 from medpref.evaluation.tasks import tasks
@@ -51,7 +52,12 @@ def evaluate(context: StageContext) -> None:
     backbone = load_model(folder / "model")
     inputs = InputCache(backbone)
     samples = {task: read_split(context.needs["data"], "test", task) for task in params["tasks"]}
-    context.expect(sum(map(len, samples.values())) * len(params["conditions"]))
+    shown = {
+        (task, name): conditions[name].show(samples[task], ConditionContext(context.folder / "shown" / name))
+        for task in params["tasks"]
+        for name in params["conditions"]
+    }
+    context.expect(sum(map(len, shown.values())))
     for task in params["tasks"]:
         for condition in params["conditions"]:
             header = LogHeader(
@@ -68,16 +74,16 @@ def evaluate(context: StageContext) -> None:
             )
             answers = predict(
                 backbone,
-                samples[task],
+                shown[task, condition],
                 context.folder / f"{task}.{condition}.predictions.jsonl",
                 max_new_tokens=tasks[task].max_new_tokens,
                 batch=params["batch"],
-                blank=condition == "blank",
+                blank=conditions[condition].blank,
                 inputs=inputs,
                 fingerprint=header.model,
                 advance=context.advance,
             )
-            log = make_log(header, tasks[task], samples[task], answers, context.run)
+            log = make_log(header, tasks[task], shown[task, condition], answers, context.run)
             log.write(context.folder / f"{task}.{condition}.eval.jsonl")
     rows = [row for _, row in read_jsonl(folder / "training.jsonl")]
     write_jsonl(context.folder / "training.jsonl", rows)
