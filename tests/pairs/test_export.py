@@ -178,6 +178,23 @@ def test_llava_rows_have_the_published_keys(varied, tmp_path) -> None:
     assert [turn["from"] for turn in turns["conversations"]] == ["human", "gpt"] * 3
 
 
+def test_a_plain_reader_of_llava_files_finds_images_and_turns(varied, tmp_path) -> None:
+    """As published training code does it: one image file a placeholder, human and gpt in turn."""
+    folder = tmp_path / "out"
+    export_pairs(varied, folder, "llava")
+    for row, pair in zip(json.loads((folder / "pairs.json").read_text()), varied, strict=True):
+        for role, key in ((ImageRole.CLEAN, "image"), (ImageRole.REJECTED, "rejected_image")):
+            named = row.get(key, [])
+            named = [named] if isinstance(named, str) else named
+            pixels = [np.asarray(Image.open(folder / name).convert("RGB")).tobytes() for name in named]
+            assert pixels == shown(pair.images.get(role, ()))
+        chosen, rejected = row["conversations"], row["rejected_conversations"]
+        assert chosen[:-1] == rejected[:-1]
+        assert [turn["from"] for turn in chosen] == ["human", "gpt"] * (len(chosen) // 2)
+        assert sum(turn["value"].count("<image>") for turn in chosen) == pair.placeholders
+        assert [said[-1]["value"] for said in (chosen, rejected)] == [pair.responses[r] for r in ResponseRole]
+
+
 def with_metadata(path: Path, form: str) -> Path:
     image = Image.open(path).convert("RGB")
     target = path.with_name(f"told.{form}")

@@ -190,6 +190,14 @@ def test_the_leak_is_reported_and_its_pairs_removed_if_asked(make_pair, tmp_path
     )
 
 
+def test_a_leak_that_cannot_be_measured_stops_only_what_would_be_removed_by_it(make_pair, tmp_path) -> None:
+    pairs = leaking(make_pair, 5, 0.5)
+    assert run("leak", pairs, tmp_path)[0] == [pair.id for pair in pairs]
+    assert "5 images, too few" in read_json(tmp_path / "leak.json")["not_measured"]
+    with pytest.raises(InputError, match="5 images, too few"):
+        run("leak", pairs, tmp_path, threshold=0.9)
+
+
 def variants(path: Path, folder: Path) -> list[Path]:
     """Save a picture again in ways that leave it the same picture."""
     with Image.open(path) as image:

@@ -1,12 +1,15 @@
 """What a bag of words tells of chosen and rejected responses: planted leaks are found, chance is chance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import mannwhitneyu
 
 from medpref.errors import InputError
 from medpref.pairs.leaks import FEWEST_GROUPS, measure_leak, weighted_auc
-from medpref.pairs.pair import Pair, ResponseRole
+from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 
 WORDS = [
     "left",
@@ -50,6 +53,51 @@ def test_without_a_leak_the_interval_holds_chance(make_pair, seed: int) -> None:
     assert found.low <= 0.5 <= found.high
     assert 0.42 < found.auc < 0.58
     assert found.high - found.low < 0.2
+
+
+def yes_or_no(make_pair, is_yes: np.ndarray) -> list[Pair]:
+    sides = {True: ("Yes", "No"), False: ("No", "Yes")}
+    return [
+        make_pair(f"{n:04d}", question=f"Question {n}?", chosen=sides[yes][0], refused=sides[yes][1])
+        for n, yes in enumerate(is_yes.tolist())
+    ]
+
+
+def test_balanced_answers_are_no_leak_though_what_is_left_for_training_is_out_of_balance(make_pair) -> None:
+    balanced = np.random.default_rng(0).permutation(np.arange(40) % 2 == 0)
+    found = measure_leak(yes_or_no(make_pair, balanced), resamples=300)
+    assert found.measured < 0.5
+    assert (found.auc, found.low) == (0.5, 0.5)
+    assert 0.55 < found.high < 0.75, "so few pairs rule out no more than a large leak"
+
+
+def test_answers_drawn_at_random_are_at_chance_on_average(make_pair) -> None:
+    """Comparing responses of different folds would give .45 on average."""
+    found = [
+        measure_leak(
+            yes_or_no(make_pair, np.random.default_rng(seed).random(40) < 0.5), seed=seed, resamples=100
+        )
+        for seed in range(40)
+    ]
+    assert np.mean([one.measured for one in found]) == pytest.approx(0.5, abs=0.035)
+    assert sum(one.low > 0.5 for one in found) <= 4
+
+
+def test_a_side_that_is_chosen_more_often_is_a_leak_of_that_size(make_pair) -> None:
+    """Of couples, yes against no: .7 · .7 are right, .3 · .3 wrong, the others equal."""
+    found = measure_leak(yes_or_no(make_pair, np.arange(600) % 10 < 7), resamples=300)
+    assert found.auc == found.measured == pytest.approx(0.7, abs=0.02)
+    assert 0.6 < found.low < found.auc < found.high < 0.8
+
+
+def test_one_picture_under_two_names_is_one_image(make_pair, tmp_path) -> None:
+    for number in range(40):
+        Image.new("L", (8, 8), number // 2).save(tmp_path / f"{number}.png")
+    pairs = [
+        replace(pair, prompt="<image>\nWhat?", images={ImageRole.CLEAN: (tmp_path / f"{number}.png",)})
+        for number, pair in enumerate(clean_pairs(make_pair, 40))
+    ]
+    assert measure_leak(pairs, resamples=20).groups == 20
 
 
 @pytest.mark.parametrize(

@@ -215,3 +215,26 @@ def test_iu_xray_with_one_view_and_its_own_test_file(iu_folder: Path) -> None:
 def test_the_same_annotation_of_mimic_cxr(iu_folder: Path) -> None:
     data = load("mimic-cxr", iu_folder / "out", folder=iu_folder, images_per_study=1)
     assert [pair.id for pair in data.train] == ["CXR1_IM-1", "CXR2_IM-1"]
+
+
+FLAT = [
+    {**study("CXR1_IM-1", "Clear lungs.", "CXR1_IM-1/0.png", "CXR1_IM-1/1.png"), "split": "train"},
+    {**study("CXR2_IM-1", "A nodule.", "CXR2_IM-1/0.png"), "split": "val"},
+    {**study("CXR3_IM-1", "A mass.", "CXR3_IM-1/0.png"), "split": "test"},
+    {**study("CXR4_IM-1", "Nothing.", "CXR4_IM-1/0.png"), "split": "spare"},
+]
+
+
+@pytest.mark.parametrize("name", ["iu-xray", "mimic-cxr"])
+@pytest.mark.parametrize("form", [write_array, write_lines], ids=["array", "lines"])
+def test_one_list_whose_rows_tell_their_splits(iu_folder: Path, form: Any, name: str) -> None:
+    form(iu_folder / "annotation.json", FLAT)
+    data = load(name, iu_folder / "out", folder=iu_folder)
+    assert [pair.id for pair in data.train] == ["CXR1_IM-1"]
+    asked = {split: [sample.id for sample in samples] for (split, _), samples in data.samples.items()}
+    assert asked == {"train": ["CXR1_IM-1"], "validation": ["CXR2_IM-1"], "test": ["CXR3_IM-1"]}
+    assert [row[2] for row in aside(data)] == ["the split 'spare' is unknown"]
+    own = write_lines(iu_folder / "test.jsonl", [study("CXR4_IM-1", "New.", "CXR4_IM-1/1.png")])
+    data = load(name, iu_folder / "out", folder=iu_folder, test=own)
+    assert [sample.gold for sample in data.samples["test", "vqa"]] == ["New."]
+    assert "1 rows are left out: another file takes the place of the test split." in data.facts["notes"]

@@ -118,7 +118,7 @@ def test_the_page_has_every_section(pairs, tmp_path) -> None:
     assert {str(link["href"]).removeprefix("#") for link in page.every("a")} == set(page.sections)
     text = " ".join(page.text)
     for words in (
-        *("30 pairs on 30 images", "a source", "targeted (error: side)", "presence", "Told apart by style"),
+        *("30 pairs on 30 images", "a source", "targeted", "presence", "Told apart by style"),
         *("chosen and rejected response sound the same", "length (log of words)", "Seeds of the recipes: 7"),
         *("side: “left” became “right”", "It is a chest."),
     ):
@@ -168,10 +168,10 @@ def test_it_can_be_read_aloud_and_used_by_keyboard(pairs, tmp_path) -> None:
 def test_filters_name_what_the_cards_have(pairs, tmp_path) -> None:
     page = page_of(pairs, tmp_path)
     values = {option["value"] for option in page.every("option") if option.get("value")}
-    groups = {str(card["data-groups"]) for card in page.cards}
-    assert groups == values
-    assert len(groups) == 2
-    assert not any(" " in group for group in groups), "the script cuts them at blanks"
+    groups = {group for card in page.cards for group in str(card["data-groups"]).split()}
+    assert groups == values == {"recipe-0", "recipe-1", "error-0"}
+    assert [group["label"] for group in page.every("optgroup")] == ["recipe", "error"]
+    assert {"llm", "targeted"} <= set(page.text), "errors have names of their own"
     assert {card["data-kind"] for card in page.cards} == {"side", "presence"}
 
 
@@ -226,6 +226,19 @@ def test_large_images_do_not_make_a_large_page(pairs, tmp_path, monkeypatch) -> 
     assert sum(example.size for example in few) <= whole // 3
 
 
+def test_long_responses_are_compared_whole_and_shown_in_part(make_pair, tmp_path) -> None:
+    sentence = "The lungs are clear and the heart is of normal size. "
+    chosen, rejected = sentence * 20 + "No effusion.", sentence * 20 + "Large effusion."
+    assert page_of([make_pair("a", chosen=chosen, refused=rejected)], tmp_path).marked == ["No", "Large"]
+    # The cut lies elsewhere in the two texts, which is no difference between them.
+    long = [make_pair("a", chosen="Yes. " + sentence * 200, refused="Well, no. " + sentence * 200)]
+    page = page_of(long, tmp_path)
+    assert page.marked == ["Yes", "Well, no"]
+    shown = [text for text in page.text if "The lungs" in text]
+    assert [text.endswith("…") for text in shown] == [True, True]
+    assert max(map(len, shown)) < 4100
+
+
 def test_texts_alone_make_a_page(make_pair, tmp_path) -> None:
     page = page_of([make_pair("a"), make_pair("b", refused=None)], tmp_path)
     assert page.sections == ["counts", "lengths", "leak", "examples"]
@@ -272,9 +285,14 @@ def marked(pieces: tuple[Piece, ...]) -> list[str]:
 
 def test_a_comparison_by_words_marks_what_differs() -> None:
     chosen, rejected = mark("The left lung is clear.", "the right lung is not clear.")
-    assert (marked(chosen), marked(rejected)) == (["left"], ["right", "not "])
+    assert (marked(chosen), marked(rejected)) == (["left"], ["right", "not"])
     for pieces, text in ((chosen, "The left lung is clear."), (rejected, "the right lung is not clear.")):
         assert "".join(piece.text for piece in pieces) == text
+
+
+def test_neighbouring_words_that_differ_have_one_mark() -> None:
+    chosen, rejected = mark("There are two small cysts in it.", "There are many solid masses in it.")
+    assert (marked(chosen), marked(rejected)) == (["two small cysts"], ["many solid masses"])
 
 
 def test_responses_that_differ_as_a_whole_have_no_marks() -> None:

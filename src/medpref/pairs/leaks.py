@@ -21,8 +21,10 @@ from scipy.stats import rankdata
 
 from medpref.errors import InputError
 from medpref.evaluation.intervals import ClusterBootstrap
-from medpref.pairs.pair import Pair, ResponseRole
+from medpref.pairs.duplicates import content_key
+from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 
+CHANCE = 0.5
 FOLDS = 5
 FEWEST_GROUPS = 20
 """Fewer images than this give no AUC worth a number."""
@@ -58,8 +60,9 @@ class Leak:
 
     Attributes:
         auc: the chance that of a chosen and a rejected response the classifier finds the chosen one, by folds
-            that share no image; .5 is no leak.
-        low, high: its 95 % percentile interval, by a bootstrap over images.
+            that share no image; .5 is no leak, and the least.
+        low, high: its 95 % percentile interval, by a bootstrap over images; not below .5 either.
+        measured: the AUC as it came out, which may be below .5.
         pairs: how many pairs it was measured on.
         groups: how many images, or prompts of pairs without images, they have.
         telling: the traits that tell most, the strongest first.
@@ -70,6 +73,7 @@ class Leak:
     auc: float
     low: float
     high: float
+    measured: float
     pairs: int
     groups: int
     telling: tuple[Telling, ...]
@@ -102,9 +106,13 @@ def measure_leak(
     """Measure how well single responses tell their side, by cross-validation over images.
 
     The classifier is a logistic regression with a quadratic penalty on words, pairs of words, length and
-    punctuation. Pairs on the same image are in one fold, so that none is split and no image is known from
-    training. The result does not depend on the order of the pairs. An AUC clearly below .5 is no leak: words
-    that are balanced over all pairs are out of balance, the other way round, in what is trained on.
+    punctuation. Pairs on the same image, by the bytes of its file, are in one fold, so that none is split and
+    no image is known from training. Responses are compared with those of their own fold, which the same
+    classifier scored. The result does not depend on the order of the pairs.
+
+    On new pairs no classifier can be expected to be below .5, but here it can come out so: words that are
+    balanced over all pairs are out of balance, the other way round, in what is trained on. That is no leak:
+    the AUC then is .5, and its interval as wide upwards as the one that was measured.
 
     Args:
         pairs: pairs with both responses; others do not count.
@@ -116,13 +124,8 @@ def measure_leak(
     Raises:
         InputError: the pairs have fewer than `FEWEST_GROUPS` images.
     """
-    whole = sorted(
-        (pair for pair in pairs if len(pair.responses) == len(ResponseRole)), key=lambda pair: pair.id
-    )
-    if len(whole) > MOST_PAIRS:
-        drawn = np.random.default_rng((seed, 0)).choice(len(whole), MOST_PAIRS, replace=False)
-        whole = [whole[number] for number in sorted(drawn.tolist())]
-    groups = [pair.image_key or pair.prompt for pair in whole]
+    whole = _whole(pairs, seed)
+    groups = [_group(pair) for pair in whole]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     if len(numbers) < max(folds, FEWEST_GROUPS):
         raise InputError(
@@ -131,23 +134,60 @@ def measure_leak(
         )
     texts = [pair.responses[role] for role in (ResponseRole.CHOSEN, ResponseRole.REJECTED) for pair in whole]
     is_chosen = np.repeat([True, False], len(whole))
-    fold = np.random.default_rng((seed, 1)).permutation(np.arange(len(numbers)) % folds)
     code = np.tile(np.array([numbers[name] for name in groups]), 2)
+    fold = np.random.default_rng((seed, 1)).permutation(np.arange(len(numbers)) % folds)[code]
     table = _table(texts)
-    scores = _cross_validated(table.scaled(), is_chosen, fold[code])
+    scores = _cross_validated(table.scaled(), is_chosen, fold)
+    measured = folded_auc(scores, is_chosen, np.ones(len(texts)), fold)
     weights = ClusterBootstrap([f"{number:09d}" for number in code], resamples=resamples, seed=seed).weights
-    drawn_aucs = [weighted_auc(scores, is_chosen, row[code]) for row in weights]
+    drawn_aucs = [folded_auc(scores, is_chosen, row[code], fold) for row in weights]
     low, high = np.nanquantile(drawn_aucs, [0.025, 0.975]).tolist()
+    raised = max(0.0, CHANCE - measured)
     order = expit(scores[: len(whole)] - scores[len(whole) :])
     return Leak(
-        auc=weighted_auc(scores, is_chosen, np.ones(len(texts))),
-        low=low,
-        high=high,
+        auc=measured + raised,
+        low=max(CHANCE, low + raised),
+        high=max(CHANCE, high + raised),
+        measured=measured,
         pairs=len(whole),
         groups=len(numbers),
         telling=_telling(table, is_chosen, telling),
         confidence={pair.id: value for pair, value in zip(whole, order.tolist(), strict=True)},
     )
+
+
+def _whole(pairs: Sequence[Pair], seed: int) -> list[Pair]:
+    """Return the pairs with both responses by id; of too many, as many as are measured, drawn."""
+    whole = [pair for pair in pairs if len(pair.responses) == len(ResponseRole)]
+    whole.sort(key=lambda pair: pair.id)
+    if len(whole) <= MOST_PAIRS:
+        return whole
+    drawn = np.random.default_rng((seed, 0)).choice(len(whole), MOST_PAIRS, replace=False)
+    return [whole[number] for number in sorted(drawn.tolist())]
+
+
+def _group(pair: Pair) -> str:
+    """Return what a pair must not be parted from: its images, or its prompt where it has none."""
+    try:
+        return content_key(pair.images.get(ImageRole.CLEAN, ())) or pair.prompt
+    except OSError:
+        return pair.image_key
+
+
+def folded_auc(
+    scores: Float[np.ndarray, " texts"],
+    positive: Bool[np.ndarray, " texts"],
+    weights: Float[np.ndarray, " texts"],
+    fold: Int[np.ndarray, " texts"],
+) -> float:
+    """Return the AUC over the couples within each fold.
+
+    Scores of two folds are of two classifiers, and comparing them lowers the AUC: what is more frequent in a
+    fold is less so in what its classifier was trained on.
+    """
+    counted = [_couples(scores[own], positive[own], weights[own]) for own in (fold == n for n in set(fold))]
+    won, couples = (sum(column) for column in zip(*counted, strict=True))
+    return won / couples if couples > 0 else float("nan")
 
 
 def weighted_auc(
@@ -159,12 +199,20 @@ def weighted_auc(
 
     Ties count one half, so that it is the Mann–Whitney statistic. NaN without weight on both sides.
     """
+    won, couples = _couples(scores, positive, weights)
+    return won / couples if couples > 0 else float("nan")
+
+
+def _couples(
+    scores: Float[np.ndarray, " texts"],
+    positive: Bool[np.ndarray, " texts"],
+    weights: Float[np.ndarray, " texts"],
+) -> tuple[float, float]:
+    """Return the weight of the couples whose positive has the higher score, and that of all."""
     rank = rankdata(scores, "dense") - 1
     up = np.bincount(rank, weights * positive)
     down = np.bincount(rank, weights * ~positive)
-    couples = up.sum() * down.sum()
-    won = float(np.sum(up * (np.cumsum(down) - 0.5 * down)))
-    return won / float(couples) if couples > 0 else float("nan")
+    return float(np.sum(up * (np.cumsum(down) - 0.5 * down))), float(up.sum() * down.sum())
 
 
 def _cross_validated(

@@ -1,5 +1,6 @@
 """What a set of pairs consists of, in numbers: for its data card and its page."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ LEFT_OUT = "left-out.jsonl"
 
 NONE = "not given"
 
+_ERROR = re.compile(r"\(error: [^;()]*(?:; )?")
+
 
 @dataclass(frozen=True, slots=True)
 class PairSummary:
@@ -24,8 +27,8 @@ class PairSummary:
     Attributes:
         pairs: how many there are.
         parts: how many have each part: both responses, rejected images, weights, regions, earlier turns.
-        kinds, sources, recipes, licences, errors: pairs by question kind, data source, recipe, licence, and
-            by each error that their rejected response is known to have.
+        kinds, sources, recipes, licences, errors: pairs by question kind, source, recipe (`recipe_name`),
+            licence, and by each error that their rejected response is known to have.
         images: distinct clean image files.
         seeds: the seeds of the recipes.
         left_out: pairs that recipes and filters left out, by (recipe, reason without details).
@@ -56,17 +59,26 @@ def summarise(pairs: Sequence[Pair], left_out: Iterable[LeftOut] = (), *, seed: 
         parts={name: count for name, count in _parts(pairs).items() if count},
         kinds=_counted(pair.kind for pair in pairs),
         sources=_counted(pair.provenance.source for pair in pairs),
-        recipes=_counted(pair.provenance.recipe for pair in pairs),
+        recipes=_counted(map(recipe_name, pairs)),
         licences=_counted(pair.provenance.licence for pair in pairs),
-        errors=_counted(
-            error for pair in pairs for error in sorted({change.error for change in pair.changes})
-        ),
+        errors=_counted(error for pair in pairs for error in error_names(pair)),
         images=len({path for pair in pairs for path in pair.images.get(ImageRole.CLEAN, ())}),
         seeds=tuple(sorted({p.provenance.seed for p in pairs if p.provenance.seed is not None})),
         left_out=dict(sorted(removed.items(), key=lambda item: (-item[1], item[0]))),
         leak=leak,
         no_leak=no_leak,
     )
+
+
+def recipe_name(pair: Pair) -> str | None:
+    """Return a pair's recipes without the error that they made in it, which its changes tell."""
+    recipe = pair.provenance.recipe
+    return recipe and _ERROR.sub("(", recipe).replace(" ()", "")
+
+
+def error_names(pair: Pair) -> list[str]:
+    """Return the errors that a pair's rejected response is known to have, each once."""
+    return sorted({change.error for change in pair.changes})
 
 
 def _leak(pairs: Sequence[Pair], seed: int) -> tuple[Leak | None, str | None]:

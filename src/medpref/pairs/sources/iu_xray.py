@@ -1,7 +1,7 @@
 """IU X-ray (Demner-Fushman et al. 2016, doi 10.1093/jamia/ocv080): chest radiographs with reports.
 
-The folder holds ``annotation.json`` with the arrays train, val and test of ``{id, report, image_path}``, two
-views each, and ``images/``.
+The folder holds ``annotation.json`` with the arrays train, val and test of ``{id, report, image_path}``, or
+with one list of ``{id, report, image_path, split}``, two views each, and ``images/``.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,8 @@
 The folder holds ``mimic-cxr-2.0.0-split.csv`` and ``mimic-cxr-2.0.0-metadata.csv`` (both may be packed as
 ``.gz``), images as ``files/p10/p10000032/s50414267/DICOM_ID.jpg`` (or ``.dcm``) and reports as
 ``files/p10/p10000032/s50414267.txt``; or an ``annotation.json`` with the arrays train, val and test of
-``{id, subject_id, report, image_path}``. The data is read where it lies. Nothing here opens a connection.
+``{id, subject_id, report, image_path}``, or one list of them with ``split``. The data is read where it lies.
+Nothing here opens a connection.
 """
 
 from collections import defaultdict

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from medpref.pairs.leaks import Leak
+from medpref.pairs.leaks import CHANCE, Leak
 from medpref.pairs.pair import Pair, ResponseRole
 from medpref.report.svg import Element, Scale, circle, drawing, label, line, node, ticks
 
 _WIDTH, _HEIGHT = 480.0, 190.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 476.0, 8.0, 150.0
 _LEAK = (480.0, 56.0)
-_CHANCE = 0.5
+_LOWEST = 0.4
+_MOST_LABELS = 6
+"""On a phone more ranges would stand in each other's way."""
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -60,18 +62,21 @@ def _bars(edges: Sequence[int], shares: Mapping[ResponseRole, Sequence[float]]) 
     height = Scale(0.0, top, _BOTTOM, _TOP)
     step = (_RIGHT - _LEFT) / len(edges)
     parts: list[Element] = []
-    for value in ticks(0.0, top, 3):
+    for value in ticks(0.0, top, 4):
         parts.append(line((_LEFT, height(value)), (_RIGHT, height(value)), "grid"))
         parts.append(label((_LEFT - 6, height(value) + 4), f"{100 * value:g} %", "tick", "end"))
     width = step * 0.38
+    every = 1 if len(edges) <= _MOST_LABELS else 2
     for number, _ in enumerate(edges):
         for place, role in enumerate(ResponseRole):
             x = _LEFT + step * (number + 0.1) + place * (width + step * 0.04)
             y = height(shares[role][number])
             parts.append(node("rect", x=x, y=y, width=width, height=_BOTTOM - y, class_=f"bar {role}"))
         middle = _LEFT + step * (number + 0.5)
-        parts.append(label((middle, _BOTTOM + 14), _range(edges, number), "tick", "middle"))
-    parts.append(label(((_LEFT + _RIGHT) / 2, _BOTTOM + 32), "words", "tick", "middle"))
+        # The last range is open and always has its label.
+        if (len(edges) - 1 - number) % every == 0:
+            parts.append(label((middle, _BOTTOM + 14), _range(edges, number), "tick", "middle"))
+    parts.append(label(((_LEFT + _RIGHT) / 2, _BOTTOM + 34), "words", "tick", "middle"))
     return parts
 
 
@@ -85,15 +90,14 @@ def _range(edges: Sequence[int], number: int) -> str:
 
 def leak_figure(leak: Leak) -> Markup:
     """Return the AUC with its interval on a scale that has chance on it."""
-    low = min(0.4, leak.low)
-    scale = Scale(low, 1.0, 8.0, _LEAK[0] - 12.0)
+    scale = Scale(_LOWEST, 1.0, 8.0, _LEAK[0] - 12.0)
     y = 14.0
     parts = [
-        line((scale(_CHANCE), 0.0), (scale(_CHANCE), 32.0), "reference"),
-        label((scale(_CHANCE), 47.0), "chance", "tick", "middle"),
+        line((scale(CHANCE), 0.0), (scale(CHANCE), 32.0), "reference"),
+        label((scale(CHANCE), 47.0), "chance", "tick", "middle"),
     ]
     # The labels of nearer ticks would stand in that of chance.
-    for value in (tick for tick in ticks(low, 1.0, 6) if abs(tick - _CHANCE) > 0.09):
+    for value in (tick for tick in ticks(_LOWEST, 1.0, 6) if abs(tick - CHANCE) > 0.09):
         parts.append(line((scale(value), 0.0), (scale(value), 32.0), "grid"))
         parts.append(label((scale(value), 47.0), f"{value:g}", "tick", "middle"))
     parts.append(line((scale(leak.low), y), (scale(leak.high), y), "span"))

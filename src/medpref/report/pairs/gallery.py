@@ -8,14 +8,17 @@ from itertools import zip_longest
 from medpref.files import content_hash
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, Change, ImageRole, Pair, ResponseRole, Turn
 from medpref.report.images import Outline, Picture, read_outline, read_picture
-from medpref.report.pairs.marks import Pieces, mark
+from medpref.report.pairs.marks import Piece, Pieces, mark
 
 EXAMPLES = 48
 ROOM = 4_000_000
 """What the examples' images may take, in characters; a page of 5 MB still opens at once."""
 
 _MOST_IMAGES = 2
-_LONGEST_TEXT = 700
+_LONGEST_TEXT = 4_000
+_MOST_COMPARED = 20_000
+"""Characters: comparing takes time with the square of the length, and what lies behind is not shown."""
+
 _LONG_TEXT = 160
 _TITLES = {ImageRole.CLEAN: "image", ImageRole.REJECTED: "rejected image"}
 
@@ -98,7 +101,7 @@ def _example(pair: Pair) -> Example:
         for role, paths in sorted(pair.images.items(), key=lambda item: list(ImageRole).index(item[0]))
         for number, path in enumerate(paths[:_MOST_IMAGES], start=1)
     )
-    said = {role: _clipped(text) for role, text in pair.responses.items()}
+    said = {role: text[:_MOST_COMPARED] for role, text in pair.responses.items()}
     chosen, rejected = said.get(ResponseRole.CHOSEN, ""), said.get(ResponseRole.REJECTED, "")
     marked = mark(chosen, rejected, pair.changes) if rejected else mark(chosen, chosen)
     # A region belongs to the only image; which of several it would outline is not known.
@@ -109,9 +112,21 @@ def _example(pair: Pair) -> Example:
         history=tuple(Turn(_clipped(_bare(turn.user)), _clipped(turn.assistant)) for turn in pair.history),
         shown=shown,
         outline=outline,
-        chosen=marked[0],
-        rejected=marked[1] if rejected else (),
+        chosen=_cut(marked[0]),
+        rejected=_cut(marked[1]) if rejected else (),
     )
+
+
+def _cut(pieces: Pieces) -> Pieces:
+    """Return what is shown of a response. Cut before it is compared, its end would differ."""
+    room = _LONGEST_TEXT
+    kept: list[Piece] = []
+    for piece in pieces:
+        if len(piece.text) > room:
+            return (*kept, piece._replace(text=piece.text[:room] + "…"))
+        kept.append(piece)
+        room -= len(piece.text)
+    return pieces
 
 
 def _bare(text: str) -> str:

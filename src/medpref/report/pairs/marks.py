@@ -1,13 +1,13 @@
 """Which words differ between the two responses of a pair."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from medpref.pairs.pair import Change
 
-_WORD = re.compile(r"\s+|\w+|[^\w\s]")
+_WORD = re.compile(r"\w+|[^\w\s]")
 _LEAST_SHARED = 0.3
 """Responses that share less of their words differ as a whole, and marks would not help."""
 
@@ -49,27 +49,17 @@ def _known(chosen: str, changes: Sequence[Change]) -> tuple[list[_Span], list[_S
 
 
 def _compared(chosen: str, rejected: str) -> tuple[list[_Span], list[_Span]]:
-    words = [_WORD.findall(text) for text in (chosen, rejected)]
-    folded = [[word.casefold() for word in text] for text in words]
+    words = [list(_WORD.finditer(text)) for text in (chosen, rejected)]
+    folded = [[word[0].casefold() for word in text] for text in words]
     matcher = SequenceMatcher(None, folded[0], folded[1], autojunk=False)
     if matcher.ratio() < _LEAST_SHARED:
         return [], []
-    starts = [list(_starts(text)) for text in words]
     spans: tuple[list[_Span], list[_Span]] = ([], [])
     for kind, a, b, c, d in matcher.get_opcodes():
-        if kind != "equal":
-            for side, first, last in ((0, a, b), (1, c, d)):
-                spans[side].append((starts[side][first], starts[side][last], ""))
+        for side, first, last in ((0, a, b), (1, c, d)):
+            if kind != "equal" and first < last:
+                spans[side].append((words[side][first].start(), words[side][last - 1].end(), ""))
     return spans
-
-
-def _starts(words: Sequence[str]) -> Iterator[int]:
-    """Yield where each word begins, and where the last one ends."""
-    place = 0
-    for word in words:
-        yield place
-        place += len(word)
-    yield place
 
 
 def _pieces(text: str, spans: Sequence[_Span]) -> Pieces:

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,8 +14,9 @@ from markupsafe import Markup
 from medpref import __version__
 from medpref.files import write_text
 from medpref.pairs.export.licences import pair_licence, strictest
+from medpref.pairs.pair import Pair
 from medpref.pairs.store import PairFile, read_pairs
-from medpref.pairs.summary import PairSummary, read_left_out, summarise
+from medpref.pairs.summary import NONE, PairSummary, error_names, read_left_out, recipe_name, summarise
 from medpref.report.pairs.figures import leak_figure, length_figure
 from medpref.report.pairs.gallery import EXAMPLES, Example, make_examples
 from medpref.report.wording import counted, number, percent
@@ -71,16 +72,18 @@ def _content(file: PairFile, most: int, seed: int) -> dict[str, Any]:
     summary = summarise(file.pairs, read_left_out(file.path), seed=seed)
     examples = make_examples(file.pairs, most=most, seed=seed)
     script = _asset("medpref.report", "report.js")
+    groups = _groups(examples)
     return {
-        "title": file.path.name,
+        # Most pair files have one name: their folder's tells which they are.
+        "title": f"{file.path.resolve().parent.name}/{file.path.name}",
         "summary": summary,
         "cautions": cautions(file, summary),
         "tables": _tables(summary),
         "lengths": length_figure(file.pairs),
         "leak_drawing": leak_figure(summary.leak) if summary.leak else None,
-        "examples": examples,
-        "kinds": sorted({example.pair.kind or "not given" for example in examples}),
-        "recipes": _numbered(examples),
+        "examples": [(example, _short_names(example.pair, groups)) for example in examples],
+        "kinds": sorted({example.pair.kind or NONE for example in examples}),
+        "groups": groups,
         "version": __version__,
         "style": Markup(_asset("medpref.report", "report.css") + _asset("medpref.report.pairs", "pairs.css")),
         "script": Markup(script),
@@ -126,10 +129,34 @@ def _table(title: str, noun: str, counts: Mapping[str, int]) -> CountTable:
     return CountTable(title, noun, rows[:_MOST_ROWS], max(0, len(rows) - _MOST_ROWS))
 
 
-def _numbered(examples: Sequence[Example]) -> dict[str, str]:
-    """Return a short name for each recipe: theirs hold blanks, at which the page's script would cut."""
-    names = sorted({example.pair.provenance.recipe or "not given" for example in examples})
-    return {name: f"recipe-{place}" for place, name in enumerate(names)}
+class Group(NamedTuple):
+    """Examples that the page can show alone: a name, and a short one without the blanks of recipes."""
+
+    name: str
+    short: str
+
+
+def _groups(examples: Sequence[Example]) -> dict[str, list[Group]]:
+    """Return the recipes and the errors among the examples, by a title for each sort."""
+    return {
+        title: [Group(name, f"{title}-{place}") for place, name in enumerate(sorted(found))]
+        for title, names in _GROUPINGS.items()
+        if (found := {name for example in examples for name in names(example.pair)})
+    }
+
+
+_GROUPINGS: Mapping[str, Callable[[Pair], Sequence[str]]] = {
+    "recipe": lambda pair: [recipe_name(pair) or NONE],
+    "error": error_names,
+}
+
+
+def _short_names(pair: Pair, groups: Mapping[str, Sequence[Group]]) -> str:
+    """Return the short names of a pair's groups, with blanks between them, as the page's script cuts them."""
+    said = {(title, name) for title, names in _GROUPINGS.items() for name in names(pair)}
+    return " ".join(
+        group.short for title, several in groups.items() for group in several if (title, group.name) in said
+    )
 
 
 @cache

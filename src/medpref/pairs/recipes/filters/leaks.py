@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from medpref.errors import InputError
 from medpref.files import write_json
 from medpref.pairs.leaks import Leak, measure_leak
 from medpref.pairs.pair import Pair
@@ -30,10 +31,18 @@ def leak(pairs: Sequence[Pair], settings: LeakSettings, context: RecipeContext) 
     What was measured goes to ``leak.json``. The probabilities are those of classifiers that did not see the
     pair's image in training. Pairs that were not measured, beyond `medpref.pairs.leaks.MOST_PAIRS`, are kept.
 
+    Of too few images ``leak.json`` says so.
+
     Raises:
-        InputError: the pairs have too few images.
+        InputError: the pairs have too few images, and there is a threshold.
     """
-    found = measure_leak(pairs, seed=context.seed)
+    try:
+        found = measure_leak(pairs, seed=context.seed)
+    except InputError as error:
+        if settings.threshold is not None:
+            raise
+        write_json(context.folder / REPORT, {"not_measured": error.what})
+        return list(pairs)
     write_json(context.folder / REPORT, leak_row(found))
     limit = 1.0 if settings.threshold is None else settings.threshold
 
@@ -50,6 +59,7 @@ def leak_row(found: Leak) -> dict[str, object]:
         "auc": found.auc,
         "low": found.low,
         "high": found.high,
+        "measured": found.measured,
         "pairs": found.pairs,
         "groups": found.groups,
         "telling": [{**trait._asdict(), "side": str(trait.side)} for trait in found.telling],
