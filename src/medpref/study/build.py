@@ -163,6 +163,11 @@ def build_pairs(spec: BuildSpec, folder: Path, console: Console) -> dict[str, An
         raise RunError("another build is writing here", where=str(folder), remedy=remedy) from None
 
 
+def _kind_of(reason: str) -> str:
+    """Return a reason without what belongs to the single pair: figures in brackets, names behind a colon."""
+    return reason.split(" (")[0].split(":")[0]
+
+
 def _collect(spec: BuildSpec, stages: Mapping[str, Stage], folder: Path) -> dict[str, Any]:
     steps = [name for name in stages if name.startswith("steps/")]
     counts: dict[str, int] = {}
@@ -182,7 +187,7 @@ def _collect(spec: BuildSpec, stages: Mapping[str, Stage], folder: Path) -> dict
     about = {
         "build": json.loads(spec.model_dump_json()),
         "pairs": counts,
-        "left_out": dict(Counter(f"{row['recipe']}: {row['reason']}" for row in left_out).most_common()),
+        "left_out": dict(Counter(f"{row['recipe']}: {_kind_of(row['reason'])}" for row in left_out).most_common()),
         "quarantined": quarantined,
         "reports": reports,
     }
