@@ -99,8 +99,8 @@ def test_short_answers_fall_back_on_another_answer_of_the_kind() -> None:
     assert rejected(made["2"]) in ("abscess", pairs[2].responses[ResponseRole.CHOSEN])
     # The longer answer holds the shorter: it is no error.
     assert rejected(made["1"]) == "Sinusitis"
-    assert made["1"].changes == (Change("abn", 0, 9, "abscess", "Sinusitis"),)
-    assert made["1"].provenance.recipe == "targeted (error: abn)"
+    assert made["1"].changes == (Change("finding", 0, 9, "abscess", "Sinusitis"),)
+    assert made["1"].provenance.recipe == "targeted (error: finding, symptom)"
     assert left == {"3": "no visual fact is known in the answer"}, "long answers have no stand-in"
 
 

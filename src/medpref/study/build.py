@@ -187,7 +187,9 @@ def _collect(spec: BuildSpec, stages: Mapping[str, Stage], folder: Path) -> dict
     about = {
         "build": json.loads(spec.model_dump_json()),
         "pairs": counts,
-        "left_out": dict(Counter(f"{row['recipe']}: {_kind_of(row['reason'])}" for row in left_out).most_common()),
+        "left_out": dict(
+            Counter(f"{row['recipe']}: {_kind_of(row['reason'])}" for row in left_out).most_common()
+        ),
         "quarantined": quarantined,
         "reports": reports,
     }

@@ -1,12 +1,16 @@
 """Changes one visual fact of a text into a wrong one."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from medpref.pairs.edits.asking import Asked, asked
 from medpref.pairs.edits.fact import Alternative, Edit, Fact
+from medpref.pairs.edits.grammar import in_capitals, sentence_around
+from medpref.pairs.edits.levels import levels
 from medpref.pairs.edits.mentions import is_whole, stated
+from medpref.pairs.edits.phrases import findings_in
 from medpref.pairs.edits.presence import presences
 from medpref.pairs.edits.quantities import counts, measurements
 from medpref.pairs.edits.sides import both_sides
@@ -30,7 +34,25 @@ def find_facts(text: str, question: str | None = None) -> list[Fact]:
         *presences(text, question, asks),
         *(fact for fact in _others(text, question, asks) if not asks.knowledge),
     ]
+    facts = [_in_the_case_of(text, _unless_echoed(text, fact, question, asks)) for fact in facts]
     return sorted(facts, key=lambda fact: (fact.start, fact.end, fact.kind))
+
+
+def _unless_echoed(text: str, fact: Fact, question: str | None, asks: Asked) -> Fact:
+    """Return the fact without alternatives where an open question has said it: no answer, but its premise."""
+    if not question or asks.choice or "presence" in asks.kinds or fact.kind in asks.kinds:
+        return fact
+    if is_whole(text, fact.start, fact.end):
+        return fact
+    said = rf"\b{re.escape(text[fact.start : fact.end])}\b"
+    return fact._replace(alternatives=()) if re.search(said, question, re.IGNORECASE) else fact
+
+
+def _in_the_case_of(text: str, fact: Fact) -> Fact:
+    """Return the fact with its alternatives in capitals, where its sentence is in capitals."""
+    if not in_capitals(text, fact.start):
+        return fact
+    return fact._replace(alternatives=tuple(one._replace(text=one.text.upper()) for one in fact.alternatives))
 
 
 def _others(text: str, question: str | None, asks: Asked) -> Iterator[Fact]:
@@ -38,6 +60,7 @@ def _others(text: str, question: str | None, asks: Asked) -> Iterator[Fact]:
     yield from both_sides(text, asks)
     yield from counts(text, asks)
     yield from measurements(text, asks)
+    yield from levels(text, asks)
 
 
 def edit(
@@ -79,6 +102,7 @@ def edit(
     if kinds is None:
         # What is seen before how it was taken, unless the question or the weights say otherwise.
         facts = [entry for entry in facts if entry[0].kind not in TECHNIQUE - set(weigh)] or facts
+    facts = [entry for entry in facts if not _is_repeated(text, entry[0])] or facts
     if not facts:
         return None
     share = np.array([weigh.get(fact.kind, 1.0) for fact, _ in facts])
@@ -86,6 +110,12 @@ def edit(
     known = [one for one in alternatives if one.applied_to(text) in prefer]
     one = _pick(rng, known or alternatives)
     return _made(text, fact, one)
+
+
+def _is_repeated(text: str, fact: Fact) -> bool:
+    """Tell whether another sentence names the same finding: the report would contradict itself."""
+    start, end = sentence_around(text, fact.start)
+    return bool(findings_in(text[start:end]) & findings_in(text[:start] + "\n" + text[end:]))
 
 
 def _safe(text: str, fact: Fact, avoid: Sequence[str]) -> list[Alternative]:

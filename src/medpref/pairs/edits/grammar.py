@@ -8,22 +8,41 @@ from medpref.pairs.edits.lists import numbers
 # Letters whose names begin with a vowel, for acronyms that are spelt out: an MRI, an X-ray, a CT.
 _VOWEL_LETTERS = frozenset("AEFHILMNORSX")
 _CONSONANT_SOUND = re.compile(r"(u[- ]|u-shaped|uni|ure|uro|use|eu|one\b|once)", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
+# The headings of a report end like sentences: "FINDINGS: The heart ...".
+_SENTENCE_END = re.compile(r"(?<=[.!?;])(?<!\bvs\.)\s+|\n+|(?<=:)\s+(?=[A-Z0-9])")
+_CLAUSE_START = re.compile(r",\s+and\s+(?=(?:the|there|both|no)\b)", re.IGNORECASE)
 _NEGATION = re.compile(
-    r"\b(no|not|without|nor|neither|never|absence of|negative for|free of|rather than|denies|ruled? out"
-    r"|n't|lack of|loss of|absent|exclude[sd]?)\b",
+    r"\b(no(?! (?:significant |interval )*change)|not|without|nor|neither|never|absence of|negative for"
+    r"|free of|rather than|denies|ruled? out|n't|evaluat(?:e|ion) for|concern for|question of|history of"
+    r"|status post|removal of|lack of|loss of|resolution of|resolved|no longer|absent|exclude[sd]?)\b",
     re.IGNORECASE,
 )
-_CLAUSE_END = re.compile(r"[.;:?!](?=\s|$)|\n|,?\s+\b(but|however|although|though|except|while|whereas)\b")
+_CLAUSE_END = re.compile(
+    r"[.;:?!](?=\s|$)|\n|,\s+and\s+(the|there|both)\b|,?\s+\b(but|however|although|though|except|while|whereas)\b"
+)
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_GONE = re.compile(
+    r"\b((has|have|had)\s+(\w+\s+)?(resolved|disappeared|cleared)|no longer|(is|are|was|were) (absent|not)"
+    r"|(ruled out|excluded|evaluated for|assess\w* for))\b",
+    re.IGNORECASE,
+)
+_EXPLAINS = re.compile(
+    r",\s+(which|indicating|meaning|suggesting|characterized by|causing)\b|\b(this|it) means\b", re.IGNORECASE
+)
+# What is explained behind it would contradict another value.
+_MEANS = re.compile(r"\b(which|this) (means?|indicates?)\b|\bmeaning\b|\bthroughout\b", re.IGNORECASE)
+_USUAL = re.compile(
+    r"\b(can|typically|usually|generally|commonly|often|refers? to|is called)\b", re.IGNORECASE
+)
 _HEDGE = re.compile(
-    r"\b(may|might|could|can(not|'t)? be|possibl[ey]|probabl[ey]|likely|suggest\w*|suspicious|suspected"
+    r"\b(may|might|could|can(not|'t)? be|possibl[ey]|probabl[ey]|likely|suggest\w*|suspicious for|suspected"
     r"|question|questionable|versus|vs|differential|cannot|if|whether|recommend\w*|consider|compared|history|prior"
     r"|previous\w*|would|should|not sure|unclear|uncertain|maybe)\b|\?",
     re.IGNORECASE,
 )
 _STATES_NORMAL = re.compile(
-    r"\b(clear|normal|midline|normally|unremarkable|intact|patent|healthy|within normal limits|preserved"
-    r"|non-?dilated|well[- ](expanded|inflated|aerated))\b",
+    r"\b(clear|normal|(?:is|are|remains?|in) midline(?! shift)|normally|unremarkable|intact|patent|healthy"
+    r"|within normal limits|preserved|non-?dilated|well[- ](expanded|inflated|aerated))\b",
     re.IGNORECASE,
 )
 
@@ -39,6 +58,14 @@ def sentences(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
+def clauses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield (start, end) of the main clauses of the sentence from `start` to `end`."""
+    for joint in _CLAUSE_START.finditer(text, start, end):
+        yield start, joint.start()
+        start = joint.end()
+    yield start, end
+
+
 def sentence_around(text: str, place: int) -> tuple[int, int]:
     """Return (start, end) of the sentence that holds the character at `place`."""
     for start, end in sentences(text):
@@ -48,9 +75,15 @@ def sentence_around(text: str, place: int) -> tuple[int, int]:
 
 
 def is_denied(text: str, start: int) -> bool:
-    """Tell whether the words at `start` stand in the scope of a negation: after it, in the same clause."""
-    first, _ = sentence_around(text, start)
-    before = text[first:start]
+    """Tell whether the words at `start` stand in the scope of a negation: after it, in the same clause.
+
+    What has gone, or is excluded behind it, is denied too.
+    """
+    first, last = sentence_around(text, start)
+    before, behind = text[first:start], text[start:last]
+    gone = _GONE.search(behind)
+    if gone and _CLAUSE_END.search(behind, 0, gone.start()) is None:
+        return True
     denials = list(_NEGATION.finditer(before))
     return bool(denials) and _CLAUSE_END.search(before, denials[-1].end()) is None
 
@@ -58,6 +91,14 @@ def is_denied(text: str, start: int) -> bool:
 def is_hedged(sentence: str) -> bool:
     """Tell whether a sentence leaves open what is so, or speaks of another time."""
     return _HEDGE.search(sentence) is not None
+
+
+def explains(text: str, place: int) -> bool:
+    """Tell whether the words at `place` explain a term or tell what is usual, rather than what is seen."""
+    start, end = sentence_around(text, place)
+    if _MEANS.search(text, place, end):
+        return True
+    return _EXPLAINS.search(text, start, place) is not None or _USUAL.search(text, start, end) is not None
 
 
 def states_normal(sentence: str) -> bool:
@@ -114,4 +155,12 @@ def plural(noun: str) -> str:
 
 def starts_sentence(text: str, place: int) -> bool:
     """Tell whether nothing but marks and blanks stands before `place` in its sentence."""
-    return re.search(r"(^|[.!?]\s+|\n\s*)[\s\"'(]*$", text[:place]) is not None
+    return re.search(r"(^|[.!?:]\s+|\n\s*)[\s\"'(]*$", text[:place]) is not None
+
+
+def in_capitals(text: str, place: int) -> bool:
+    """Tell whether the sentence around `place`, or the text if that is one word, is in capitals only."""
+    start, end = sentence_around(text, place)
+    said = text[start:end] if len(_WORD.findall(text[start:end])) > 1 else text
+    words = _WORD.findall(said)
+    return sum(len(word) for word in words) > 7 and len(words) > 1 and said.isupper()

@@ -44,6 +44,7 @@ class TermGroup(Listed):
         includes: value → values that hold too where it does.
         asked: only where the question asks for this kind.
         alone: only as the whole text.
+        asked_alone: as the whole text only where the question asks for this kind.
         followed_by, preceded_by, not_followed_by, not_preceded_by: patterns of the words around it. A term
             that is the whole text needs no words around it.
         letters_before: what has to follow a term of a single letter.
@@ -56,6 +57,7 @@ class TermGroup(Listed):
     includes: dict[str, list[str]] = Field(default_factory=dict)
     asked: bool = False
     alone: bool = False
+    asked_alone: bool = False
     followed_by: str | None = None
     preceded_by: str | None = None
     not_followed_by: str | None = None
@@ -91,11 +93,12 @@ class Finding(Listed):
 
 
 class State(Listed):
-    """A predicate of normality, what it becomes, and a pattern of the subjects it is said of."""
+    """A predicate of normality, what it becomes, what it is said of (a pattern), and its error kind."""
 
     was: str
     now: str
     of: str = ".*"
+    kind: str = "presence"
 
 
 class PresenceList(Listed):

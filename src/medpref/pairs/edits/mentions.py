@@ -42,6 +42,11 @@ def _senses() -> dict[str, tuple[Sense, ...]]:
 
 
 @cache
+def _inert() -> frozenset[str]:
+    return frozenset(word.lower() for word in inert().terms)
+
+
+@cache
 def _any_term() -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)({either(list(_senses()))})(?!\w)", re.IGNORECASE)
 
@@ -83,7 +88,10 @@ def _mentions_at(text: str, match: re.Match[str], question: Asked) -> tuple[list
             if sense.kind not in kinds and _fits(text, start, end, sense, question):
                 kinds[sense.kind] = Mention(start, end, sense)
         if kinds:
-            return list(kinds.values()), end
+            # A tip in the stomach is a fact of the tube, not of the organ.
+            return [kinds[kind] for kind in kinds if not (kind == "organ" and "tip" in kinds)], end
+        if text[start:end].lower() in _inert():
+            return [], end
         end = start + max(text[start:end].rfind(" "), text[start:end].rfind("-"), 0)
     return [], start + len(re.split(r"[\s-]", match.group())[0])
 
@@ -95,6 +103,8 @@ def _fits(text: str, start: int, end: int, sense: Sense, question: Asked) -> boo
     if (group.asked and not asked) or (group.alone and not whole):
         return False
     if group.unless_text and _pattern(group.unless_text).search(text):
+        return False
+    if whole and group.asked_alone and not asked:
         return False
     if whole:
         # A short answer needs no context, but a question that asks for something else is one.

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
+from itertools import pairwise
 
 from medpref.pairs.edits.asking import Asked
 from medpref.pairs.edits.fact import Alternative, Fact, Replacement, combined
@@ -18,6 +19,14 @@ _FACTORS = (Decimal("0.4"), Decimal("0.5"), Decimal(2), Decimal(3))
 _MEASURE = re.compile(
     r"(?<![\w.])(?P<first>\d+(?:\.\d+)?)(?P<more>(?:\s*(?:cm|mm)?\s*(?:x|×|by|-|to)\s*\d+(?:\.\d+)?)*)"
     r"\s*-?\s*(?P<unit>mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?)\b",
+    re.IGNORECASE,
+)
+# Another bound may hold as well, and an earlier length is not in the image.
+_BOUND = re.compile(
+    r"(\b(less|more|greater|larger|smaller|bigger|longer|shorter) than|\b(under|over|exceed\w*"
+    r"|at (least|most)|within"
+    r"|above|below|prior|previous\w*|formerly|compared (to|with)|(was|were)( \w+){0,2}|sub)|[<>≤≥])"
+    r"\s*(\b(measur\w+|a|an|approximately|about|of|at|size)\s+)*\Z",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -40,8 +49,8 @@ def _counted() -> re.Pattern[str]:
     return re.compile(
         rf"(?:(?P<before>\b(?:is|are|was|were))\s+)?"
         rf"(?P<count>\b(?:a\s+single|single|a\s+solitary|{either([*words, *_SEVERAL])}|[1-9]\d?))\s+"
-        rf"(?P<mods>(?:(?!(?:of|and|or|in|the|with|is|are|to|x|by|cm|mm|year|years|day|days)\b)[\w-]+\s+){{0,4}}?)"
-        rf"(?P<noun>{either(nouns)})\b(?P<after>\s+(?:is|are|was|were|has|have)\b)?",
+        rf"(?P<mods>(?:(?!(?:of|and|or|in|the|with|is|are|to|x|by|cm|mm|year|years|day|days)\b)[\w/-]+\s+){{0,4}}?)"
+        rf"(?P<noun>{either(nouns)})\b(?!\s+(?:\w+\s+)?(?:{either(nouns)})\b)(?P<after>\s+(?:is|are|was|were|has|have)\b)?",
         re.IGNORECASE,
     )
 
@@ -65,7 +74,8 @@ def counts(text: str, asks: Asked) -> Iterator[Fact]:
         if value is None or number != (value == "1") or _NO_COUNT.search(text[: match.start("count")]):
             continue
         start, end = sentence_around(text, match.start())
-        safe = not is_denied(text, match.start("count")) and not states_normal(text[start:end])
+        listed = re.search(r"\bone\s+(in|on|at|of|is|was)\b", text[match.end() : end], re.IGNORECASE)
+        safe = not listed and not is_denied(text, match.start("count")) and not states_normal(text[start:end])
         others = [other for other in _others(value) if not (other == "1" and _BOTH.search(text[start:end]))]
         wrong = tuple(_recount(text, match, other) for other in others) if safe else ()
         yield Fact(match.start("count"), match.end("count"), "count", value, wrong)
@@ -153,13 +163,22 @@ def measurements(text: str, asks: Asked) -> Iterator[Fact]:
         wrong: list[Alternative] = []
         for factor in _FACTORS:
             new = _NUMBER.sub(lambda number, f=factor: _times(number.group(), f), said)
-            far = all(_ratio(a, b) for a, b in zip(_NUMBER.findall(said), _NUMBER.findall(new), strict=True))
+            ordered = _order(said) == _order(new)
+            far = ordered and all(
+                _ratio(a, b) for a, b in zip(_NUMBER.findall(said), _NUMBER.findall(new), strict=True)
+            )
             known = any(one.value == new for one in wrong)
             if far and not known and not _lengths(f"{new} {match.group('unit')}") & elsewhere:
                 wrong.append(Alternative(new, match.start(), match.start() + len(said), new))
-        safe = not is_denied(text, match.start())
+        safe = not is_denied(text, match.start()) and not _BOUND.search(text[: match.start()])
         end = match.start() + len(said)
         yield Fact(match.start(), end, "measurement", match.group(), tuple(wrong) if safe else ())
+
+
+def _order(said: str) -> list[bool]:
+    """Tell of each length but the last whether it differs from the next: "3-5" never becomes "2-2"."""
+    lengths_ = [Decimal(number) for number in _NUMBER.findall(said)]
+    return [first != second for first, second in pairwise(lengths_)]
 
 
 def _times(number: str, factor: Decimal) -> str:

@@ -24,9 +24,13 @@ _SINGULAR_VERBS = {
 }
 
 
+# "Both lung", as some data sets answer.
+_BODY = ("lung", "kidney", "hemisphere", "breast", "lobe")
+
+
 @cache
 def _both() -> re.Pattern[str]:
-    nouns = {plural(noun) for noun in numbers().paired}
+    nouns = {plural(noun) for noun in numbers().paired} | set(_BODY)
     return re.compile(
         rf"\b(?P<word>both|bilateral)\s+(?P<of>of\s+the\s+|the\s+)?(?P<mods>(?:[\w-]+\s+){{0,2}}?)"
         rf"(?P<noun>{either(list(nouns))})\b(?P<verb>\s+(?:{either(list(_SINGULAR_VERBS))})\b)?",
@@ -39,18 +43,20 @@ _AFTER_PREPOSITION = re.compile(
     r"\b(in|on|of|at|to|within|from|involving|throughout)\s+(the\s+)?\Z", re.IGNORECASE
 )
 _COMPARES = re.compile(r"\b(a?symmetr\w*|equal\w*|same|compar\w*|respectively|each)\b", re.IGNORECASE)
-_PLAIN = re.compile(r"\b(?P<word>bilaterally|bilateral)\b", re.IGNORECASE)
+_PLAIN = re.compile(r"\b(?P<word>bilaterally|bilateral|b/l)(?!\w)", re.IGNORECASE)
 
 
 @cache
 def _singular() -> dict[str, str]:
-    return {plural(noun): noun for noun in numbers().paired}
+    return {plural(noun): noun for noun in numbers().paired} | {noun: noun for noun in _BODY}
 
 
 def both_sides(text: str, asks: Asked) -> Iterator[Fact]:
     """Yield what a text says of both sides, changed into one: "both lungs are" becomes "the left lung is"."""
     taken = []
     for match in _both().finditer(text):
+        if match.group("word").lower() == "bilateral" and match.group("noun").lower() in _BODY:
+            continue
         taken.append(match.span())
         yield _fact(text, match, asks, _one_of_the_pair)
     for match in _PLAIN.finditer(text):
@@ -65,7 +71,9 @@ def _fact(text: str, match: re.Match[str], asks: Asked, write: Writer) -> Fact:
     # What is normal on both sides is normal on each: one of them would be no error.
     shielded = states_normal(text[start:end]) or _COMPARES.search(text[start:end]) is not None
     safe = not (shielded or asks.open_ended or is_denied(text, match.start()))
-    sides = [side for side in ("left", "right") if safe and not stated([rest]) & {("side", side)}]
+    # "Bilateral opacities, worse on the left" are not on the right alone.
+    told = stated([rest]) & {("side", "left"), ("side", "right")}
+    sides = ("left", "right") if safe and not told else ()
     mixed = re.search(r"\b(left|right|and|or)\b", match.group(), re.IGNORECASE)
     wrong = () if mixed else tuple(write(text, match, side) for side in sides)
     return Fact(match.start("word"), match.end("word"), "side", "bilateral", wrong)
@@ -89,7 +97,7 @@ def _one_of_the_pair(text: str, match: re.Match[str], side: str) -> Alternative:
 
 def _one_side(text: str, match: re.Match[str], side: str) -> Alternative:
     word = match.group("word")
-    words = side if word.lower() == "bilateral" else f"on the {side}"
+    words = side if word.lower() != "bilaterally" else f"on the {side}"
     before = re.search(r"\b(a)\s+\Z", text[: match.start()])
     words = words.capitalize() if word[0].isupper() and not before else words
     return Alternative(side, match.start(), match.end(), words)

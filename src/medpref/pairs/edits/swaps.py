@@ -7,6 +7,7 @@ from medpref.pairs.edits.asking import Asked
 from medpref.pairs.edits.fact import Alternative, Fact, Replacement, combined
 from medpref.pairs.edits.grammar import (
     article,
+    explains,
     is_denied,
     like,
     sentence_around,
@@ -29,6 +30,13 @@ TECHNIQUE = frozenset({"modality", "plane"})
 """The kinds that tell how an image was taken."""
 # What is named twice is one thing as a rule: to change one of its names would be no sense.
 _NAMED_ONCE = frozenset({"modality", "plane", "organ", "device", "tip", "finding", "colour"})
+# Another study than the one that is described.
+_OTHER_STUDY = re.compile(r"\b(recommend\w*|follow-up|comparison:|prior|previous|compared)\b", re.IGNORECASE)
+# "Heart or lung?" may be answered by "both" as well.
+_BOTH = re.compile(r"\W*both\W*", re.IGNORECASE)
+_SIDES = re.compile(
+    r"\b(left|right|sides?|one or both|both or one|bilateral\w*|unilateral\w*)\b", re.IGNORECASE
+)
 _ARTICLE = re.compile(r"\b(an?)(\s+)\Z", re.IGNORECASE)
 
 
@@ -52,17 +60,26 @@ def _shielded(text: str, question: str | None, mention: Mention, asks: Asked) ->
     start, end = sentence_around(text, mention.start)
     if text[start:end].rstrip().endswith("?"):
         return True
+    if _BOTH.fullmatch(text) and asks.choice and not _SIDES.search(question or ""):
+        return True
     if mention.sense.kind in _NAMED_ONCE and _value(mention) in stated([_without(text, mention)]):
         return True
     if re.match(r"\W*(yes|no)\b", text, re.IGNORECASE) and _value(mention) in stated([question or ""]):
         # The answer affirms or denies it: "Yes, the heart is large" cannot become "Yes, the heart is small".
         return True
+    if mention.sense.kind == "side" and _value(mention) in stated([_without(text, mention)[start : end + 3]]):
+        # "Left volume loss with an elevated left hemidiaphragm": one of the two would not fit the other.
+        return True
     if mention.sense.kind in TECHNIQUE:
         # "without contrast" is itself what is changed.
-        return is_denied(text, mention.start)
+        return (
+            is_denied(text, mention.start) or _OTHER_STUDY.search(text, max(start - 14, 0), end) is not None
+        )
     if asks.open_ended or is_denied(text, mention.start):
         return True
-    return not is_whole(text, mention.start, mention.end) and states_normal(text[start:end])
+    if is_whole(text, mention.start, mention.end):
+        return False
+    return states_normal(text[start:end]) or explains(text, mention.start)
 
 
 def _value(mention: Mention) -> Value:
@@ -78,7 +95,8 @@ def _alternatives(
 ) -> Iterator[Alternative]:
     sense = mention.sense
     group = sense.group
-    in_question = stated([question or ""])
+    # "With or without contrast?" names what would be wrong.
+    in_question = set() if asks.choice else stated([question or ""])
     own = holds_with(sense, sense.concept)
     offered = [other for other in _offered(mention, named(question or ""), asks) if not {other} & own]
     whole = is_whole(text, mention.start, mention.end)
@@ -144,8 +162,8 @@ def _written(text: str, mention: Mention, name: str, words: str) -> Alternative:
         new = new.lower()
     replacements = [Replacement(mention.start, mention.end, new)]
     before = _ARTICLE.search(text, 0, mention.start)
-    if before and before.group(1).lower() != article(new):
-        right = article(new).capitalize() if before.group(1)[0].isupper() else article(new)
+    if before and before.group(1).lower() != article(words):
+        right = article(words).capitalize() if before.group(1)[0].isupper() else article(words)
         replacements.append(Replacement(before.start(1), before.end(1), right))
     return combined(name, text, replacements)
 

@@ -11,6 +11,7 @@ from medpref.errors import InputError, did_you_mean
 from medpref.pairs.edits import ERROR_KINDS, MEDHEVAL_KINDS, edit, error_kinds, find_facts
 from medpref.pairs.edits.asking import asked
 from medpref.pairs.edits.mentions import stated
+from medpref.pairs.kinds import classify
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, Change, Pair, ResponseRole
 from medpref.pairs.recipes.base import Recipe, RecipeContext, generator, note_recipe
 from medpref.pairs.recipes.responses import (
@@ -23,6 +24,20 @@ from medpref.pairs.recipes.responses import (
 )
 
 NAME = "targeted"
+
+QUESTION_ERRORS: Mapping[str, str] = {
+    "modality": "modality",
+    "plane": "plane",
+    "organ": "organ",
+    "abnormality": "finding",
+    "presence": "finding",
+    "position": "zone",
+    "size": "size",
+    "colour": "colour",
+    "count": "count",
+    "attribute": "shape",
+}
+"""Question kind by its words → error kind of another answer in place of the right one."""
 
 SHORT_ANSWER = 8
 """The most words of an answer that another answer of the data may stand in for."""
@@ -172,8 +187,13 @@ def _other_answer(pair: Pair, question: str, true: Sequence[str], known: Known, 
     if not safe or asked(question).open_ended:
         return f"another answer to kind {pair.kind} may be true too"
     text = safe[int(generator(seed, NAME, pair.id).integers(len(safe)))]
-    change = Change(pair.kind or "unknown", 0, len(text), answer, text)
+    change = Change(_error_of(question) or pair.kind or "unknown", 0, len(text), answer, text)
     return _with_error(pair, text, change, seed)
+
+
+def _error_of(question: str) -> str | None:
+    """Return the error kind of a wrong answer to `question`, or None where its words do not tell."""
+    return next((error for kind in classify(question) if (error := QUESTION_ERRORS.get(kind.name))), None)
 
 
 def _excludes(text: str, answer: str, true: Sequence[str]) -> bool:
