@@ -187,13 +187,14 @@ def _other_answer(pair: Pair, question: str, true: Sequence[str], known: Known, 
     if not safe or asked(question).open_ended:
         return f"another answer to kind {pair.kind} may be true too"
     text = safe[int(generator(seed, NAME, pair.id).integers(len(safe)))]
-    change = Change(_error_of(question) or pair.kind or "unknown", 0, len(text), answer, text)
+    change = Change(_error_of(question), 0, len(text), answer, text)
     return _with_error(pair, text, change, seed)
 
 
-def _error_of(question: str) -> str | None:
-    """Return the error kind of a wrong answer to `question`, or None where its words do not tell."""
-    return next((error for kind in classify(question) if (error := QUESTION_ERRORS.get(kind.name))), None)
+def _error_of(question: str) -> str:
+    """Return the error kind of a wrong answer to `question`: a finding where its words tell no other."""
+    told = (QUESTION_ERRORS.get(kind.name) for kind in classify(question))
+    return next(filter(None, told), "finding")
 
 
 def _excludes(text: str, answer: str, true: Sequence[str]) -> bool:
