@@ -11,6 +11,7 @@ from medpref import __version__
 from medpref.commands.build import build
 from medpref.commands.convert import convert
 from medpref.commands.doctor import doctor
+from medpref.commands.eval import evaluate
 from medpref.commands.export import export
 from medpref.commands.generate import generate
 from medpref.commands.images import images
@@ -177,6 +178,7 @@ app.command()(build)
 app.command()(convert)
 app.command()(merge)
 app.add_typer(images, name="images")
+app.command("eval")(evaluate)
 app.command()(doctor)
 app.command()(generate)
 app.command()(export)

@@ -63,7 +63,7 @@ def test_the_right_choice_is_the_chosen_response(folder: Path) -> None:
 
 def test_choices_are_asked_and_kept(folder: Path) -> None:
     data = read(folder)
-    first = data.samples["test", "vqa"][0]
+    first = data.samples["test", "pmc-vqa"][0]
     assert first.prompt == "<image>\nWhat is the modality?\nA: CT\nB: MRI\nC: X-ray, plain\nD: PET"
     assert (first.gold, first.choices, first.closed) == ("CT", ("CT", "MRI", "X-ray, plain", "PET"), True)
     assert first.kinds[0] == "modality"
@@ -110,4 +110,4 @@ def test_the_second_version_has_letters_for_answers(folder: Path) -> None:
 
 def test_the_checked_test_goes_before_the_whole_one(folder: Path) -> None:
     write(folder / "test_clean.csv", HEADER, [row("PET", "D")])
-    assert [sample.gold for sample in read(folder).samples["test", "vqa"]] == ["PET"]
+    assert [sample.gold for sample in read(folder).samples["test", "pmc-vqa"]] == ["PET"]

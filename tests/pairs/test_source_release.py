@@ -84,7 +84,7 @@ def test_answer_types_are_read_with_blanks_and_in_any_case(data: DataSet) -> Non
 
 
 def test_reports_and_captions_have_the_prompts_of_the_study(data: DataSet) -> None:
-    report, *captions = data.samples["test", "vqa"][3:]
+    (report,), captions = data.samples["test", "mimic-cxr"], data.samples["test", "amboss"]
     assert report.prompt == f"<image>\n{REPORT_PROMPT}"
     assert (report.kinds, report.cluster, report.closed) == (("report",), "10000032", False)
     assert [caption.prompt for caption in captions] == [f"<image>\n{CAPTION_PROMPT}"] * 2

@@ -88,8 +88,8 @@ def test_studies_that_are_not_asked_for_are_counted_and_faults_put_aside(folder:
 
 def test_patients_are_clusters_and_their_leakage_is_counted(folder: Path) -> None:
     data = read(folder)
-    assert [sample.cluster for sample in data.samples["test", "vqa"]] == ["10000001"]
-    assert [sample.id for sample in data.samples["validation", "vqa"]] == ["s50000003"]
+    assert [sample.cluster for sample in data.samples["test", "mimic-cxr"]] == ["10000001"]
+    assert [sample.id for sample in data.samples["validation", "mimic-cxr"]] == ["s50000003"]
     leak = data.facts["leakage_by_content"]
     assert (leak["test_patients"], leak["patients_also_in_train"]) == (1, 1)
 
@@ -121,7 +121,7 @@ def test_a_test_file_of_the_study_takes_the_place_of_the_split(folder: Path) -> 
         {"id": 5, "report": "", "image_path": [image]},
     ]
     data = read(folder, test=write_array(folder / "mimic_test.json", rows))
-    (sample,) = data.samples["test", "vqa"]
+    (sample,) = data.samples["test", "mimic-cxr"]
     assert (sample.id, sample.gold, sample.cluster) == ("d4", "The heart is large.", "10000002")
     assert ("mimic_test.json", 2, "the chosen response is empty") in aside(data)
 
@@ -191,8 +191,8 @@ def test_iu_xray_has_two_views(iu_folder: Path) -> None:
     data = load("iu-xray", iu_folder / "out", folder=iu_folder)
     assert [len(pair.images[ImageRole.CLEAN]) for pair in data.train] == [2, 1]
     assert data.train[0].prompt == f"<image>\n<image>\n{REPORT_PROMPT}"
-    assert [sample.cluster for sample in data.samples["test", "vqa"]] == ["1"]
-    assert ("validation", "vqa") not in data.samples
+    assert [sample.cluster for sample in data.samples["test", "iu-xray"]] == ["1"]
+    assert ("validation", "iu-xray") not in data.samples
     assert data.facts["leakage_by_content"] == {
         "test_images": 2,
         "also_in_train": 1,
@@ -209,7 +209,7 @@ def test_iu_xray_with_one_view_and_its_own_test_file(iu_folder: Path) -> None:
     path = write_lines(iu_folder / "test.jsonl", [study("CXR4_IM-1", "New.", "CXR4_IM-1/1.png")])
     data = load("iu-xray", iu_folder / "out", folder=iu_folder, images_per_study=1, test=path)
     assert [len(pair.images[ImageRole.CLEAN]) for pair in data.train] == [1, 1]
-    assert [sample.gold for sample in data.samples["test", "vqa"]] == ["New."]
+    assert [sample.gold for sample in data.samples["test", "iu-xray"]] == ["New."]
 
 
 def test_the_same_annotation_of_mimic_cxr(iu_folder: Path) -> None:

@@ -69,10 +69,10 @@ def test_english_questions_are_read_with_their_kinds(folder: Path) -> None:
         ("train-5", "other"),
         ("train-7", "presence"),
     ]
-    assert data.samples["train", "vqa"][2].gold == "2"
-    assert [s.closed for s in data.samples["train", "vqa"]] == [False, False, False, True, False, True]
-    assert [s.id for s in data.samples["validation", "vqa"]] == ["validation-0"]
-    assert data.samples["test", "vqa"][0].cluster == "xmlab2/source.jpg"
+    assert data.samples["train", "slake"][2].gold == "2"
+    assert [s.closed for s in data.samples["train", "slake"]] == [False, False, False, True, False, True]
+    assert [s.id for s in data.samples["validation", "slake"]] == ["validation-0"]
+    assert data.samples["test", "slake"][0].cluster == "xmlab2/source.jpg"
     assert "1 rows are left out: their language is 'zh'." in data.facts["notes"]
     assert aside(data) == [
         ("train.json", 7, "the image is missing"),

@@ -33,9 +33,8 @@ class Task:
         max_new_tokens: the longest answer.
         slices: named sets of question kinds that are reported beside the single kinds.
         rows: which rows count, for people.
-        counts: tells whether a sample is one of them.
-        prompt: what the model is asked; the sample's own prompt by default.
-        source: the data source that reads the published data set.
+        published: how many these are in the published data set; None where that is the user's own.
+        source: the data source that reads the published data set, prompts included.
         corpus: scores of all answers together, by name; each tells the mean over samples nothing.
     """
 
@@ -47,9 +46,8 @@ class Task:
     max_new_tokens: int = 32
     slices: Mapping[str, frozenset[str]] = field(default_factory=dict)
     rows: str = "all rows of the test split"
-    counts: Callable[[Sample], bool] = lambda _: True
-    prompt: Callable[[Sample], str] = lambda sample: sample.prompt
-    source: str | None = None
+    published: int | None = None
+    source: str = "files"
     corpus: Mapping[str, CorpusScore] = field(default_factory=dict)
 
 

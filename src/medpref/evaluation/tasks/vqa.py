@@ -1,4 +1,6 @@
-"""Closed and open questions with one reference answer: VQA-RAD, and any user's own file."""
+"""Closed and open questions with one short reference answer: the published sets, and any user's own file."""
+
+from functools import partial
 
 from medpref.evaluation.scores.closed import score_closed
 from medpref.evaluation.scores.legacy import legacy_closed, legacy_open_recall
@@ -24,8 +26,35 @@ def score(sample: Sample, answer: str) -> Scored:
 
 HEADLINE = (("accuracy", "closed"), ("exact_match", "open"), ("token_f1", "open"))
 
-tasks.add("vqa-rad", Task("vqa-rad", 1, "VQA-RAD's standard test split", score, HEADLINE))
+vqa_task = partial(Task, score=score, headline=HEADLINE)
+
+tasks.add(
+    "vqa-rad",
+    vqa_task(
+        "vqa-rad",
+        2,
+        "VQA-RAD's standard test split",
+        rows="free-form and paraphrased test questions",
+        published=451,
+        source="vqa-rad",
+    ),
+)
+tasks.add(
+    "slake",
+    vqa_task(
+        "slake",
+        1,
+        "SLAKE's English test questions",
+        rows="the test split where q_lang is en",
+        published=1061,
+        source="slake",
+    ),
+)
+tasks.add(
+    "path-vqa",
+    vqa_task("path-vqa", 1, "PathVQA's test questions", published=6719, source="path-vqa"),
+)
 tasks.add(
     "vqa",
-    Task("vqa", 1, "questions from your own file, closed where the answer is yes or no", score, HEADLINE),
+    vqa_task("vqa", 2, "questions from your own file, closed where the answer is yes or no", rows="all rows"),
 )

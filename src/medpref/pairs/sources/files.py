@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from medpref.errors import InputError
 from medpref.files import UserPath, file_hash
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.pairs.sample import Sample
@@ -13,17 +14,17 @@ class FileSettings(SourceSettings):
     """Where the files are.
 
     Attributes:
-        train: pairs for the SFT model; only their chosen side is read.
+        train: pairs for the SFT model; only their chosen side is read. Without it a model can only be asked.
         pool: pairs for the preference methods; the train file where not given.
         validation, test: questions with the right answer as the chosen response.
         images: the folder that relative image paths start from; each file's own folder where not given.
         licence: told in the report.
     """
 
-    train: UserPath
+    train: UserPath | None = None
     pool: UserPath | None = None
     validation: UserPath | None = None
-    test: UserPath
+    test: UserPath | None = None
     images: UserPath | None = None
     licence: str = "not stated"
 
@@ -35,12 +36,17 @@ def load(settings: FileSettings, folder: Path, fatal: bool, advance: Advance) ->
         for name in ("train", "pool", "validation", "test")
         if (path := getattr(settings, name))
     }
-    train = read["train"]
+    if not read:
+        raise InputError("no file is named", remedy="Name train, or test where a model is only asked.")
+    train = read.get("train")
     asked = ("train", "validation", "test")
     samples = {(name, "vqa"): as_samples(read[name]) for name in asked if name in read}
-    facts = {"source": str(settings.train.name), "licence": settings.licence, "notes": []}
+    first = next(iter(read.values()))
+    facts = {"source": first.path.name, "licence": settings.licence, "notes": []}
     pool = read.get("pool", train)
-    return DataSet(train.pairs, pool.pairs, samples, facts, tuple(read.values()))
+    return DataSet(
+        train.pairs if train else (), pool.pairs if pool else (), samples, facts, tuple(read.values())
+    )
 
 
 def as_samples(file: PairFile) -> list[Sample]:
@@ -65,7 +71,7 @@ def _sample(pair: Pair) -> Sample:
 
 def texts(settings: FileSettings) -> list[str]:
     """Return the prompts, responses and earlier turns of the training files."""
-    paths = [settings.train, *([settings.pool] if settings.pool else [])]
+    paths = [path for path in (settings.train, settings.pool) if path]
     pairs = [pair for path in paths for pair in read_pairs(path, images=settings.images).pairs]
     earlier = [text for pair in pairs for turn in pair.history for text in turn]
     return [text for pair in pairs for text in (pair.prompt, *pair.responses.values())] + earlier

@@ -45,6 +45,7 @@ READING = Reading(
     name="IU X-ray",
     licence=LICENCE,
     parts=parts,
+    tasks=("iu-xray",),
     roots=lambda settings: image_roots(settings, "images"),
     pool=lambda settings: pair_parts(settings, PROVENANCE),
 )

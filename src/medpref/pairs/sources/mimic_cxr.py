@@ -147,6 +147,7 @@ READING = Reading(
     name="MIMIC-CXR",
     licence=LICENCE,
     parts=parts,
+    tasks=("mimic-cxr",),
     roots=lambda settings: image_roots(settings, "images"),
     pool=lambda settings: pair_parts(settings, PROVENANCE),
     notes=lambda _: [

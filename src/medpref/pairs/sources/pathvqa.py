@@ -55,6 +55,7 @@ READING = Reading(
     name="PathVQA",
     licence=LICENCE,
     parts=parts,
+    tasks=("path-vqa",),
     roots=lambda settings: image_roots(settings, "images"),
     pool=lambda settings: pair_parts(settings, PROVENANCE),
 )

@@ -132,6 +132,7 @@ READING = Reading(
     name="PMC-VQA",
     licence=LICENCE,
     parts=parts,
+    tasks=("pmc-vqa",),
     roots=lambda settings: image_roots(settings, *FOLDERS[settings.version]),
     pool=lambda settings: pair_parts(settings, Provenance("PMC-VQA", licence=LICENCE)),
 )

@@ -1,5 +1,6 @@
 """How a published data set is read: its files, splits, pool and what is told of it."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from medpref.errors import InputError
 from medpref.files import content_hash
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair
+from medpref.pairs.sample import Sample
 from medpref.pairs.sources.base import Advance, DataSet, Source, clean_images, sources
 from medpref.pairs.sources.changes import file_state, listing
 from medpref.pairs.sources.pictures import Pictures
@@ -35,7 +37,8 @@ class Reading:
         roots: ``roots(settings)`` returns the folders that image paths start from.
         pool: ``pool(settings)`` returns the files of preference pairs; none for the training rows.
         notes: ``notes(settings)`` returns what the report has to say of the data.
-        task: under which the questions are asked.
+        task_of: the task that a row is asked under; `tasks` lists all that there are.
+        tasks: the tasks of its rows.
         listed: ``listed(settings)`` returns the folders that are listed to see a change; the roots for None,
             without those that the rows' files lie in.
         depth: how many levels of these folders are listed; all for None.
@@ -47,7 +50,8 @@ class Reading:
     roots: Callable[[Any], Sequence[Path]]
     pool: Callable[[Any], Sequence[Part]] = _no_parts
     notes: Callable[[Any], Sequence[str]] = lambda _: ()
-    task: str = "vqa"
+    tasks: tuple[str, ...] = ("vqa",)
+    task_of: Callable[[Row], str] | None = None
     listed: Callable[[Any], Sequence[Path]] | None = None
     depth: int | None = None
 
@@ -65,15 +69,11 @@ class Reading:
         pictures = Pictures(self.roots(settings), folder / "images")
         reader = Reader(settings, pictures, fatal, advance, settings.verify)
         rows = self._split(reader.read(self.parts(settings)), settings, pictures)
-        if not any(row.split == "train" for row in rows):
+        if not rows:
             raise _nothing(self.name, reader)
         train = [row.pair for row in rows if row.split == "train"]
         pool, apart = self._pool(settings, reader, rows, pictures)
-        samples = {
-            (split, self.task): [row.sample() for row in rows if row.split == split]
-            for split in SPLITS
-            if any(row.split == split for row in rows)
-        }
+        samples = self._samples(rows)
         notes = [*self.notes(settings), *reader.notes(), *apart]
         facts = {"source": self.name, "licence": self.licence_of(settings), "split": settings.split}
         content = shared_contents(
@@ -87,6 +87,14 @@ class Reading:
             )
         facts |= {"notes": notes, "leakage_by_content": content}
         return data
+
+    def _samples(self, rows: Sequence[Row]) -> dict[tuple[str, str], list[Sample]]:
+        """Return the rows as questions by split and task."""
+        found: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+        for row in sorted(rows, key=lambda row: SPLITS.index(row.split)):
+            task = self.task_of(row) if self.task_of else self.tasks[0]
+            found[row.split, task].append(row.sample())
+        return dict(found)
 
     def _split(self, rows: list[Row], settings: Any, pictures: Pictures) -> list[Row]:
         if settings.split == "official":
@@ -154,7 +162,7 @@ class Reading:
         return Source(
             summary=summary,
             settings=settings,
-            tasks=(self.task,),
+            tasks=self.tasks,
             load=self.load,
             texts=self.texts,
             digest=self.digest,
@@ -173,7 +181,7 @@ def _nothing(name: str, reader: Reader) -> InputError:
     rows = [(file.path, row) for file in reader.files() for row in file.quarantined]
     first = f"; the first row's fault: {rows[0][1].reason}" if rows else ""
     return InputError(
-        f"{name} gives no row to train on, {len(rows)} have a fault{first}",
+        f"{name} gives no row that can be used, {len(rows)} have a fault{first}",
         where=f"{rows[0][0]}, line {rows[0][1].line}" if rows else None,
         remedy="Check the source's settings, above all where the images are.",
     )

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import model_validator
+
 from medpref.files import UserPath
 from medpref.pairs.pair import Provenance
 from medpref.pairs.sources.questions import pair_parts, parse_any
@@ -19,6 +21,8 @@ from medpref.pairs.sources.rows import Entry, Part, ReadSettings, Row
 CLOSED = {"CLOSED": True, "OPEN": False}
 LONG_FORM = {"report": "report", "caption": "caption"}
 """The kinds of rows that have such a key and no question."""
+TASKS = {"report": "mimic-cxr", "caption": "amboss"}
+"""What rows of a kind are asked as; all others are questions."""
 
 
 class ReleaseSettings(ReadSettings):
@@ -26,16 +30,23 @@ class ReleaseSettings(ReadSettings):
 
     Attributes:
         train: pairs, whose chosen side the SFT model learns; also the pool where `pairs` names no other file.
+            Without them a model can only be asked.
         validation, test: questions, reports or captions with the right answer.
         images: the folder that image paths start from; each file's own folder where not given.
         licence: told in the report and kept with every pair.
     """
 
-    train: UserPath
+    train: UserPath | None = None
     validation: UserPath | None = None
     test: UserPath | None = None
     images: UserPath | None = None
     licence: str = "not stated"
+
+    @model_validator(mode="after")
+    def _name_a_file(self) -> "ReleaseSettings":
+        if self.train is None and self.test is None:
+            raise ValueError("name the file of pairs (train), or of questions, reports or captions (test)")
+        return self
 
 
 def parts(settings: ReleaseSettings) -> Sequence[Part]:
@@ -72,6 +83,8 @@ READING = Reading(
     name="files of the study's release",
     licence="not stated",
     parts=parts,
+    tasks=("vqa", *TASKS.values()),
+    task_of=lambda row: TASKS.get(row.kinds[0], "vqa") if row.kinds else "vqa",
     roots=lambda settings: list(
         dict.fromkeys(
             [settings.images] if settings.images else [part.path.parent for part in parts(settings)]

@@ -87,6 +87,7 @@ READING = Reading(
     name="SLAKE",
     licence="CC-BY-4.0",
     parts=parts,
+    tasks=("slake",),
     roots=lambda settings: image_roots(settings, "imgs", "images"),
     pool=lambda settings: pair_parts(settings, PROVENANCE),
 )

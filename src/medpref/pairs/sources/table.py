@@ -91,7 +91,9 @@ class TableSettings(ReadSettings):
 
     @model_validator(mode="after")
     def _one_way(self) -> "TableSettings":
-        if (self.file is None) == (self.train is None):
+        if self.file is None and not (self.train or self.validation or self.test):
+            raise ValueError("name either file, or train with validation and test, or test alone")
+        if self.file is not None and self.train is not None:
             raise ValueError("name either file, or train with validation and test")
         if self.file is not None and (self.validation or self.test):
             raise ValueError("file holds all splits: validation and test go with train")

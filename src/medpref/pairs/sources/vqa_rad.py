@@ -130,7 +130,7 @@ READING = Reading(
     roots=lambda settings: image_roots(settings, "images", *ORIGINAL_IMAGES),
     pool=pool,
     notes=notes,
-    task="vqa-rad",
+    tasks=("vqa-rad",),
 )
 sources.add(
     "vqa-rad",

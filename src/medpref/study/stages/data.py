@@ -1,5 +1,6 @@
 """The stage that loads the data."""
 
+from medpref.errors import InputError
 from medpref.pairs.sources import sources
 from medpref.study.stage import StageContext, stage_functions
 
@@ -13,4 +14,12 @@ def make_data(context: StageContext) -> None:
     work = source.work(settings)
     if work:
         context.expect(work)
-    source.load(settings, context.folder, params["fatal"], context.advance).write(context.folder)
+    data = source.load(settings, context.folder, params["fatal"], context.advance)
+    if not data.train:
+        faults = [row for file in data.quarantined for row in file.quarantined]
+        raise InputError(
+            "the data has no row to train on" + (f"; the first fault: {faults[0].reason}" if faults else ""),
+            where="data",
+            remedy="Name a training split; `medpref eval` asks a model without one.",
+        )
+    data.write(context.folder)

@@ -1,0 +1,241 @@
+"""``medpref eval``: ask a model a task's questions, or score answers made elsewhere."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from medpref.commands.settings import read_settings
+from medpref.errors import InputError
+
+if TYPE_CHECKING:
+    from medpref.evaluation.evaluation import AskedData
+    from medpref.evaluation.tasks import Task
+
+Folder = Annotated[Path | None, typer.Option("--out", help="Where to write; evals/TASK by default.")]
+
+
+def evaluate(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A model's folder; none with --predictions.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="What is asked: medpref ls tasks.")] = "vqa",
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file of questions with answers, the data set's folder, or KEY=VALUE of its source."
+        ),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="What reads the data; by default what the task is made for.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Where relative image paths of a file of questions start.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score these answers instead of asking a model.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What the tables call the model.")] = None,
+    target: Folder = None,
+    control: Annotated[
+        str | None, typer.Option(help="Compare all other models in the folder with this one.")
+    ] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(help="How images are shown, several times: medpref ls conditions.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split that is asked.")] = "test",
+    batch: Annotated[int, typer.Option(help="Questions that are answered at a time.", min=1)] = 32,
+    limit: Annotated[
+        int | None, typer.Option(help="Ask the first rows only, for trying things out.", min=1)
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="Write the task's questions here, for another program, and end.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="How MODEL is loaded: KEY=VALUE, as dtype=bfloat16."),
+    ] = None,
+) -> None:
+    """Evaluate a model, or answers made elsewhere, on a task: scores with intervals, next to baselines.
+
+    Models in one folder are compared sample by sample. Started again, it asks only what has no answer.
+    """
+    from medpref.evaluation.evaluation import against_published, write_baselines, write_results
+    from medpref.evaluation.tasks import tasks
+    from medpref.report import print_table
+    from medpref.report.scores import print_scores
+
+    screen, progress = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+    chosen = tasks[task]
+    folder = (target or Path("evals") / task).resolve()
+    found = _read(chosen, data or [], source, images, split, folder, shown=predictions is None)
+    found = _limited(found, limit)
+    if questions is not None:
+        _write_questions(found, questions, screen)
+        return
+    if (model is None) == (predictions is None):
+        raise InputError("name a model to be asked, or --predictions to be scored")
+    label = name or (Path(model).name if model else Path(str(predictions)).stem)
+    if predictions is not None:
+        _score_given(chosen, found, predictions, label, split, folder, progress)
+    else:
+        said = read_settings(settings or [])
+        _ask(chosen, found, str(model), label, condition or ["normal"], split, batch, folder, said, progress)
+    write_baselines(chosen, found, split, folder)
+    results = write_results(folder, control)
+    print_scores(results, screen)
+    if control:
+        print_table(results, screen)
+    _tell(found, against_published(chosen, found), folder, screen)
+
+
+def _read(
+    task: "Task",
+    data: list[str],
+    source: str | None,
+    images: Path | None,
+    split: str,
+    folder: Path,
+    *,
+    shown: bool,
+) -> "AskedData":
+    """Return the samples: of a file, of a data set's folder, or of a source with its settings."""
+    from medpref.evaluation.evaluation import read_file, read_source
+    from medpref.pairs.sources import sources
+
+    paths = [Path(item) for item in data if "=" not in item or Path(item).exists()]
+    settings = read_settings(item for item in data if Path(item) not in paths)
+    if len(paths) > 1:
+        raise InputError("name one file or folder", where="--data")
+    if paths and paths[0].is_file() and source is None and not settings:
+        return read_file(paths[0], images=images, shown=shown)
+    if paths and not paths[0].exists():
+        raise InputError("there is no such file or folder", where=f"--data {paths[0]}")
+    name = source or task.source
+    if paths:
+        key = "folder" if paths[0].is_dir() else split
+        settings = {key: str(paths[0]), **settings}
+    if images is not None:
+        settings["images"] = str(images)
+    fields = sources[name].settings.model_fields
+    if "folder" in fields and fields["folder"].is_required() and "folder" not in settings:
+        raise InputError(f"{task.name} is read from a folder", remedy="Name it: --data FOLDER.")
+    return read_source(task, name, settings, folder / "data", split=split)
+
+
+def _limited(data: "AskedData", limit: int | None) -> "AskedData":
+    from dataclasses import replace
+
+    return data if limit is None else replace(data, test=data.test[:limit])
+
+
+def _write_questions(data: "AskedData", path: Path, screen: Console) -> None:
+    from medpref.files import write_jsonl
+
+    rows = [
+        {"id": s.id, "prompt": s.prompt, "images": [str(image) for image in s.images]}
+        | ({"history": [list(turn) for turn in s.history]} if s.history else {})
+        for s in data.test
+    ]
+    write_jsonl(path, rows)
+    screen.print(f"{len(rows)} questions: {path}", highlight=False)
+
+
+def _score_given(
+    task: "Task", data: "AskedData", path: Path, name: str, split: str, folder: Path, progress: Console
+) -> None:
+    from medpref.evaluation.evaluation import header, log_given
+    from medpref.evaluation.given import read_predictions
+
+    given = read_predictions(path, data.test)
+    if given.unknown:
+        progress.print(
+            f"{len(given.unknown)} answers are to no sample of the task, such as {given.unknown[0]!r}.",
+            highlight=False,
+        )
+    about = header(task, folder, name, "normal", split)
+    log = log_given(task, about, data.test, given.answers, folder)
+    log.write(folder / "logs" / name / f"{task.name}.normal.eval.jsonl")
+
+
+def _ask(
+    task: "Task",
+    data: "AskedData",
+    model: str,
+    name: str,
+    shown: list[str],
+    split: str,
+    batch: int,
+    folder: Path,
+    settings: dict[str, Any],
+    console: Console,
+) -> None:
+    """Ask the model under each condition, with a bar and the rate."""
+    from medpref.evaluation.conditions import ConditionContext, conditions
+    from medpref.evaluation.evaluation import header
+    from medpref.evaluation.predict import make_log, predict
+    from medpref.generation import engines
+    from medpref.generation.local import LocalEngine
+    from medpref.progress import Progress
+    from medpref.scoring.inputs import InputCache
+
+    engine = engines["local"].make(model, {"batch": batch, **settings})
+    assert isinstance(engine, LocalEngine)
+    backbone = engine.backbone
+    inputs, fingerprint = InputCache(backbone), backbone.fingerprint()
+    for condition in dict.fromkeys(["normal", *shown]):
+        samples = conditions[condition].show(data.test, ConditionContext(folder / "shown" / condition))
+        if not samples:
+            console.print(f"{condition}: applies to no sample", highlight=False)
+            continue
+        place = folder / "logs" / name
+        decoding = {"strategy": "greedy", "max_new_tokens": task.max_new_tokens}
+        about = header(task, folder, name, condition, split, model=fingerprint, decoding=decoding)
+        started = time.monotonic()
+        with Progress(console) as bars:
+            bars.start(1, 0)
+            bars.begin(condition)
+            bars.update(condition, len(samples), 0)
+            answers = predict(
+                backbone,
+                samples,
+                place / f"{task.name}.{condition}.predictions.jsonl",
+                max_new_tokens=task.max_new_tokens,
+                batch=batch,
+                blank=conditions[condition].blank,
+                inputs=inputs,
+                fingerprint=fingerprint,
+                advance=partial(bars.update, condition, None),
+            )
+        seconds = time.monotonic() - started
+        rate = len(samples) / max(seconds, 1e-9)
+        console.print(
+            f"{condition}: {len(samples):,} samples in {seconds:.1f} s, {rate:.1f} a second", highlight=False
+        )
+        log = make_log(about, task, samples, answers, folder)
+        log.write(place / f"{task.name}.{condition}.eval.jsonl")
+
+
+def _tell(data: "AskedData", published: str | None, folder: Path, screen: Console) -> None:
+    from dataclasses import asdict
+
+    from medpref.files import write_jsonl
+    from medpref.report.wording import counted
+
+    def say(text: str) -> None:
+        screen.print(text, highlight=False, markup=False)
+
+    if published:
+        say(published)
+    leak = data.facts.get("leakage") or {}
+    if leak.get("also_in_train"):
+        say(f"{leak['also_in_train']} of the {leak['test_images']} test images also occur in train.")
+    if data.quarantined:
+        aside = folder / "quarantine.jsonl"
+        write_jsonl(aside, [asdict(row) for row in data.quarantined])
+        say(f"{counted(len(data.quarantined), 'row')} put aside, with line and reason: {aside}")
+    say(f"Results: {folder / 'results.json'}; logs with every answer and score below {folder / 'logs'}")
+    say(f"Report:  medpref report {folder}")
