@@ -137,3 +137,63 @@ def test_a_folder_s_generation_settings_have_no_say(
     own.update(do_sample=True, temperature=5.0, repetition_penalty=3.0, max_length=1)
     assert ask(backbone, images) == expected
     assert backbone.model.generation_config is own
+
+
+ON_ONE_IMAGE = [
+    "<image>\nWhere?",
+    "<image>\nIs there a lesion in the left lung?",
+    "<image>\nWhich side is it?",
+]
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
+def test_questions_on_one_image_are_answered_as_if_alone(
+    backbone: "LlavaBackbone", images: list[ImageTensors], sampling: Sampling
+) -> None:
+    shown = [[images[0]], [images[0]], [images[1]], [images[0]]]
+    prompts = [backbone.prompt_ids(text) for text in (*ON_ONE_IMAGE, ON_ONE_IMAGE[0])]
+    seeds = [1, 2, 3, 4]
+    together = backbone.generate(prompts, shown, sampling, seeds)
+    alone = [
+        backbone.generate([prompt], [image], sampling, [seed])[0]
+        for prompt, image, seed in zip(prompts, shown, seeds, strict=True)
+    ]
+    assert together == alone
+    assert len(set(together)) > 1
+
+
+def test_what_rows_share_is_read_once(
+    backbone: "LlavaBackbone", images: list[ImageTensors], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [backbone.prompt_ids(text) for text in ON_ONE_IMAGE]
+    read: list[int] = []
+    tower = backbone.model.model.vision_tower
+    hook = tower.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(len(kwargs.get("pixel_values", args[0] if args else ()))),
+        with_kwargs=True,
+    )
+    try:
+        backbone.generate(prompts, [[images[0]], [images[1]], [images[0]]], GREEDY)
+    finally:
+        hook.remove()
+    assert read == [2]
+
+
+def test_logits_do_not_depend_on_what_is_shared(
+    backbone: "LlavaBackbone", images: list[ImageTensors]
+) -> None:
+    prompts = [backbone.prompt_ids(text) for text in ON_ONE_IMAGE]
+    batch = backbone.prepare(prompts, [[images[0]]] * 3)
+    shared = backbone.model(
+        input_ids=batch.tokens[:, batch.inputs["past_key_values"].get_seq_length() :],
+        attention_mask=batch.mask,
+        position_ids=(batch.mask.cumsum(-1) - 1).clamp(min=0)[
+            :, batch.inputs["past_key_values"].get_seq_length() :
+        ],
+        past_key_values=batch.inputs["past_key_values"],
+    ).logits[:, -1]
+    for number, prompt in enumerate(prompts):
+        alone = backbone.prepare([prompt], [[images[0]]])
+        assert "past_key_values" not in alone.inputs
+        logits = backbone.model(input_ids=alone.tokens, attention_mask=alone.mask, **alone.inputs).logits
+        torch.testing.assert_close(shared[number], logits[0, -1], atol=1e-5, rtol=1e-5)

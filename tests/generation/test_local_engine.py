@@ -77,9 +77,18 @@ def test_some_whole_groups_are_grouped_in_the_same_way(
         assert engine.groups([question for group in some for question in group]) == some
 
 
-def test_batches_hold_prompts_of_like_length(backbone: "LlavaBackbone", questions: list[Question]) -> None:
-    groups = LocalEngine(backbone, batch=4).groups(questions)
-    lengths = [len(backbone.prompt_ids(question.prompt)) for group in groups for question in group]
+def test_batches_hold_questions_on_one_image_or_of_like_length(
+    backbone: "LlavaBackbone", questions: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed() -> list[tuple[tuple[Path, ...], int]]:
+        groups = LocalEngine(backbone, batch=4).groups(questions)
+        return [(q.images, len(backbone.prompt_ids(q.prompt))) for group in groups for q in group]
+
+    by_image = [(images, length) for images, length in listed() if len(images) == 1]
+    assert by_image == sorted(by_image)
+    assert [length for _, length in by_image] != sorted(length for _, length in by_image)
+    monkeypatch.setattr(type(backbone), "shares_stems", False)
+    lengths = [length for _, length in listed()]
     assert lengths == sorted(lengths)
 
 

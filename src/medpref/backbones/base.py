@@ -79,6 +79,8 @@ class Backbone(ABC):
     """The id that fills short rows."""
     shares_prefix: bool = False
     """Whether `read_states` honours `Rows.allowed` and `Rows.positions`: branches may then share a prefix."""
+    shares_stems: bool = False
+    """Whether `complete` reads once what prompts share up to their last image."""
     keeps_features: bool = True
     """Whether `encode_images` runs the vision tower, so that what it returns is worth keeping."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,20 @@ from medpref.backbones.loading import SIDECAR, LoadSettings, read_model
 from medpref.backbones.sampling import GREEDY, Completion, Draw, Sampling
 from medpref.errors import InputError
 from medpref.files import content_hash, disk_errors, write_json
+
+
+class Prompts(NamedTuple):
+    """A batch of prompts as the model's ``generate`` takes it.
+
+    Attributes:
+        tokens: the ids (rows, tokens), padded on the left or behind what rows share.
+        mask: which of them are no padding (rows, tokens), int64.
+        inputs: what else it takes: images, or what was computed of them.
+    """
+
+    tokens: Int[Tensor, "rows tokens"]
+    mask: Int[Tensor, "rows tokens"]
+    inputs: dict[str, Any]
 
 
 class HFBackbone(Backbone):
@@ -105,20 +119,14 @@ class HFBackbone(Backbone):
         room = [min(sampling.max_new_tokens, self.max_length - len(row)) for row in prompts]
         if min(room) < 1:
             raise InputError(f"a prompt takes {longest} tokens of the {self.max_length} that fit")
-        padding = [longest - len(row) for row in prompts]
-        tokens = torch.tensor(
-            [[self.pad_token] * pad + list(row) for pad, row in zip(padding, prompts, strict=True)],
-            device=self.device,
-        )
-        mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in padding], device=self.device)
-        shown = [move_images(row, self.device) for row in images]
+        batch = self.prepare(prompts, images)
         processors = LogitsProcessorList()
         if sampling.temperature > 0:
             processors.append(Draw(sampling, seeds or [sampling.seed] * len(prompts)))
         with _no_defaults(self.model):
             output = self.model.generate(
-                input_ids=tokens,
-                attention_mask=mask,
+                input_ids=batch.tokens,
+                attention_mask=batch.mask,
                 generation_config=GenerationConfig(
                     max_new_tokens=max(room),
                     do_sample=False,
@@ -127,10 +135,22 @@ class HFBackbone(Backbone):
                     suppress_tokens=list(self.unsaid),
                 ),
                 logits_processor=processors,
-                **self.generation_inputs(tokens, shown),
+                **batch.inputs,
             )
-        made = output[:, longest:].tolist()
+        made = output[:, batch.tokens.shape[1] :].tolist()
         return [self._completion(row[:most]) for row, most in zip(made, room, strict=True)]
+
+    def prepare(self, prompts: Sequence[Sequence[int]], images: Sequence[Sequence[ImageTensors]]) -> Prompts:
+        """Return prompts with their images as one left-padded batch on the model's device."""
+        longest = max(map(len, prompts))
+        padding = [longest - len(row) for row in prompts]
+        tokens = torch.tensor(
+            [[self.pad_token] * pad + list(row) for pad, row in zip(padding, prompts, strict=True)],
+            device=self.device,
+        )
+        mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in padding], device=self.device)
+        shown = [move_images(row, self.device) for row in images]
+        return Prompts(tokens, mask, self.generation_inputs(tokens, shown))
 
     def _completion(self, made: Sequence[int]) -> Completion:
         """Return the completion of generated ids; behind the first end token there is only padding."""

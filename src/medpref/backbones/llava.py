@@ -10,14 +10,20 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from transformers import LlavaForConditionalGeneration, LlavaImageProcessorPil, PreTrainedTokenizerFast
+from transformers import (
+    DynamicCache,
+    LlavaForConditionalGeneration,
+    LlavaImageProcessorPil,
+    PreTrainedTokenizerFast,
+)
 
-from medpref.backbones.base import ImageTensors, Rows, Size
+from medpref.backbones.base import ImageTensors, Rows, Size, move_images
 from medpref.backbones.families import ModelFamily, model_families
-from medpref.backbones.hf import HFBackbone
+from medpref.backbones.hf import HFBackbone, Prompts
 from medpref.backbones.lean import make_lean, read_rows
 from medpref.backbones.loading import LoadSettings, read_model, read_sidecar
 from medpref.backbones.plain import save_processor
+from medpref.backbones.stems import find_stems
 from medpref.backbones.templates import Template, templates
 from medpref.errors import InputError
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, Turn
@@ -35,6 +41,7 @@ class LlavaBackbone(HFBackbone):
     """
 
     shares_prefix = True
+    shares_stems = True
     model_class = LlavaForConditionalGeneration
     parts = MappingProxyType(
         {
@@ -122,6 +129,32 @@ class LlavaBackbone(HFBackbone):
             return []
         patches = torch.stack([image["patches"] for image in encoded])
         return [{"tokens": each} for each in self.model.model.multi_modal_projector(patches)]
+
+    def prepare(self, prompts: Sequence[Sequence[int]], images: Sequence[Sequence[ImageTensors]]) -> Prompts:
+        """Return prompts with their images as one batch; what rows share up to their last image is read once.
+
+        Questions on one image differ behind it only, and it takes most of a prompt.
+        """
+        shared = find_stems(prompts, images, self.image_token)
+        if shared is None:
+            return super().prepare(prompts, images)
+        stems = torch.tensor([stem.ids for stem in shared.stems], device=self.device)
+        shown = [move_images(stem.images, self.device) for stem in shared.stems]
+        cache = DynamicCache(config=self.model.config.get_text_config())
+        inputs = self.generation_inputs(stems, shown)
+        self.model(input_ids=stems, past_key_values=cache, use_cache=True, logits_to_keep=1, **inputs)
+        rows = torch.tensor(shared.rows, device=self.device)
+        cache.batch_select_indices(rows)
+        tails = [list(prompt[stems.shape[1] :]) for prompt in prompts]
+        longest = max(map(len, tails))
+        padded = torch.tensor(
+            [[self.pad_token] * (longest - len(tail)) + tail for tail in tails], device=self.device
+        )
+        told = torch.tensor(
+            [[0] * (longest - len(tail)) + [1] * len(tail) for tail in tails], device=self.device
+        )
+        mask = torch.cat([torch.ones_like(stems)[rows], told], dim=1)
+        return Prompts(torch.cat([stems[rows], padded], dim=1), mask, {"past_key_values": cache})
 
     def read_states(
         self, rows: Rows, features: Sequence[ImageTensors]

@@ -12,6 +12,7 @@ from medpref.backbones import load_backbone
 from medpref.backbones.base import Backbone, ImageTensors
 from medpref.backbones.loading import LoadSettings
 from medpref.backbones.sampling import Sampling
+from medpref.backbones.stems import stem_length
 from medpref.errors import InputError, RunError
 from medpref.generation.engine import Engine, EngineKind, EngineSettings, engines
 from medpref.generation.question import Answer, Failure, Finish, Question, question_seed
@@ -64,8 +65,8 @@ class LocalEngine(Engine):
         return {"engine": "local", "model": model, "blank": self._blank}
 
     def groups(self, questions: Sequence[Question]) -> list[Sequence[Question]]:
-        """Return the batches: by length, so that little is padded; by image within a length."""
-        order = sorted(questions, key=lambda question: (self._length(question), question.images))
+        """Return the batches: by length, so that little is padded; by image first where it is read once."""
+        order = sorted(questions, key=self._order)
         return [order[start : start + self._batch] for start in range(0, len(order), self._batch)]
 
     def answer(self, questions: Sequence[Question], sampling: Sampling) -> Iterator[Answer | Failure]:
@@ -80,9 +81,10 @@ class LocalEngine(Engine):
     def _answer(self, group: Sequence[Question], sampling: Sampling) -> list[Answer | Failure]:
         made: list[Answer | Failure] = []
         asked: list[tuple[Question, Sequence[int], list[ImageTensors]]] = []
+        shown: dict[Path, ImageTensors] = {}
         for question in group:
             try:
-                asked.append((question, *self._read(question)))
+                asked.append((question, *self._read(question, shown)))
             except InputError as error:
                 made.append(Failure(question.id, " ".join(str(error).split())))
         if not asked:
@@ -102,8 +104,10 @@ class LocalEngine(Engine):
             made.append(Answer(question.id, completion.text, finish, completion.tokens))
         return made
 
-    def _read(self, question: Question) -> tuple[Sequence[int], list[ImageTensors]]:
-        """Return the prompt's ids and the images.
+    def _read(
+        self, question: Question, shown: dict[Path, ImageTensors]
+    ) -> tuple[Sequence[int], list[ImageTensors]]:
+        """Return the prompt's ids and the images; one file is one object within what is `shown` together.
 
         Raises:
             InputError: the question is faulty or leaves no room for an answer, or an image cannot be read.
@@ -113,14 +117,20 @@ class LocalEngine(Engine):
         ids = self._inputs.prompt_ids(question.prompt, question.images, question.history)
         if len(ids) >= self.backbone.max_length:
             raise InputError(f"the prompt takes {len(ids)} tokens of the {self.backbone.max_length} that fit")
-        images = self._inputs.images(question.images)
-        return ids, [self.backbone.blank(image) for image in images] if self._blank else images
+        for path in question.images:
+            if path not in shown:
+                image = self._inputs.image(path)
+                shown[path] = self.backbone.blank(image) if self._blank else image
+        return ids, [shown[path] for path in question.images]
 
-    def _length(self, question: Question) -> int:
+    def _order(self, question: Question) -> tuple[int, tuple[Path, ...], int]:
+        """Return what questions are batched by: the length that must be equal, the images, the length."""
         try:
-            return len(self._inputs.prompt_ids(question.prompt, question.images, question.history))
+            ids = self._inputs.prompt_ids(question.prompt, question.images, question.history)
         except InputError:
-            return 0
+            return 0, question.images, 0
+        stem = stem_length(ids, self.backbone.image_token) if self.backbone.shares_stems else 0
+        return stem or len(ids), question.images, len(ids)
 
 
 def build(model: str, settings: LocalSettings) -> LocalEngine:
