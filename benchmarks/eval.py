@@ -138,8 +138,8 @@ def time_variants(
             }
         )
         print(
-            f"{shape:26} {name:8} {rows[-1]['per_second']:7.1f} a second, {rows[-1]['speedup']:5.2f} times the "
-            f"naive loop, {same} of {len(questions)} answers equal",
+            f"{shape:26} {name:8} {rows[-1]['per_second']:7.1f} a second, {rows[-1]['speedup']:5.2f} times "
+            f"the naive loop, {same} of {len(questions)} answers equal",
             flush=True,
         )
     return rows

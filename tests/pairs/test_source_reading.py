@@ -250,7 +250,7 @@ def test_a_run_below_the_rows_does_not_change_the_digest(folder: Path) -> None:
 
 def test_no_sound_row_is_an_error_that_tells_the_first_fault(folder: Path) -> None:
     write_lines(folder / "rows.jsonl", [BAD[1]])
-    with pytest.raises(InputError, match=r"no row that can be used, 1 have a fault[\s\S]*the image is missing"):
+    with pytest.raises(InputError, match=r"no row that can be used, 1 have[\s\S]*the image is missing"):
         read(folder)
 
 
