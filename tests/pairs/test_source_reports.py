@@ -236,5 +236,5 @@ def test_one_list_whose_rows_tell_their_splits(iu_folder: Path, form: Any, name:
     assert [row[2] for row in aside(data)] == ["the split 'spare' is unknown"]
     own = write_lines(iu_folder / "test.jsonl", [study("CXR4_IM-1", "New.", "CXR4_IM-1/1.png")])
     data = load(name, iu_folder / "out", folder=iu_folder, test=own)
-    assert [sample.gold for sample in data.samples["test", "vqa"]] == ["New."]
+    assert [sample.gold for sample in data.samples["test", name]] == ["New."]
     assert "1 rows are left out: another file takes the place of the test split." in data.facts["notes"]

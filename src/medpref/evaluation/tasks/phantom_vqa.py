@@ -20,6 +20,8 @@ tasks.add(
         score=score,
         headline=(("accuracy", "all"), ("accuracy", "visual")),
         max_new_tokens=8,
+        rows="all questions of the test phantoms, which are balanced",
+        source="phantoms",
         slices={"visual": frozenset(VISUAL_KINDS)},
     ),
 )

@@ -111,6 +111,7 @@ def phantom_samples(made: Phantom, name: str, image: Path, mask: Path | None) ->
             choices=question.choices if question.kind != "caption" else (),
             cluster=name,
             region=mask,
+            attributes={"organ": made.facts.site, "modality": made.facts.modality},
         )
         for question in (*made.questions, made.caption)
     ]

@@ -67,6 +67,7 @@ def question_row(
     weight: float | None = None,
     region: Path | None = None,
     patient: str | None = None,
+    attributes: Mapping[str, object] | None = None,
 ) -> Row:
     """Return a question with its answer as a row.
 
@@ -85,6 +86,7 @@ def question_row(
         weight: of the pair, where the data has one.
         region: a mask file.
         patient: whom the images show.
+        attributes: such as organ and modality; those that say nothing are left out.
     """
     kinds = kinds_of(question) if kinds is None else kinds
     responses = {ResponseRole.CHOSEN: answer} | (
@@ -108,6 +110,7 @@ def question_row(
         choices,
         patient or cluster_of(images, entry.pictures) or ident,
         patient,
+        {name: str(value).strip().lower() for name, value in (attributes or {}).items() if value},
     )
 
 

@@ -1,7 +1,7 @@
 """What every published data set is asked for, and what its files are turned into."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -74,6 +74,7 @@ class Row:
         choices: that set, where it is known.
         cluster: the image or patient that intervals are clustered by.
         patient: whom the images show, where that is known: an ``image-disjoint`` split does not part them.
+        attributes: what else results are cut by, such as organ and modality.
     """
 
     pair: Pair
@@ -83,6 +84,7 @@ class Row:
     choices: tuple[str, ...] = ()
     cluster: str = ""
     patient: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     def sample(self) -> Sample:
         """Return the row as a question to be asked."""
@@ -97,6 +99,7 @@ class Row:
             cluster=self.cluster,
             region=self.pair.region,
             history=self.pair.history,
+            attributes=dict(self.attributes),
         )
 
 

@@ -79,6 +79,7 @@ def parse(entry: Entry) -> Iterator[Row]:
         images,
         kinds=(kind,) if kind else kinds_of(question),
         closed=answer_type == "CLOSED" if answer_type else None,
+        attributes={"organ": values.get("location"), "modality": values.get("modality")},
         region=named_region(question, images, entry.pictures) if entry.settings.regions else None,
     )
 

@@ -73,6 +73,7 @@ def parse(entry: Entry) -> Iterator[Row]:
         split=split_name(values["split"]) if "split" in values else _split_of(phrase),
         kinds=read_kinds(values.get("question_type")),
         closed=answer_type == "CLOSED" if answer_type else None,
+        attributes={"organ": values.get("image_organ")},
     )
 
 
