@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from medpref.evaluation.scores.plain import addresses_the_scorer, plain, without_lead
 from medpref.evaluation.scores.polarity import Polarity, polarity
 from medpref.evaluation.scores.text import normalise
 
@@ -65,14 +66,18 @@ def score_closed(prediction: str, gold: str, choices: Sequence[str] | None = Non
 
     Returns:
         For yes/no the comparison of polarities, where neither and both are unparsed; for other references
-        the exact match after normalising, where an empty answer and one that is none of `choices` are
-        unparsed.
+        the exact match after normalising, without markup and a leading "Answer:", where an empty answer, one
+        that is none of `choices`, and orders to the scorer are unparsed. For lettered choices there is
+        `medpref.evaluation.scores.choice.score_choice`.
     """
     expected = gold_polarity(gold)
     if expected is not None:
         found = polarity(prediction)
         return ClosedScore(found is expected, found in _READABLE, f"polarity: {found.value}")
-    answer, reference = normalise(prediction), normalise(gold)
+    said = plain(prediction)
+    answer, reference = normalise(without_lead(said)), normalise(gold)
+    if addresses_the_scorer(said):
+        return ClosedScore(False, False, "addresses the scorer")
     if not answer:
         return ClosedScore(False, False, "empty")
     if answer == reference:
