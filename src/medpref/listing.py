@@ -8,6 +8,7 @@ from typing import Any
 from medpref.backbones import model_families
 from medpref.errors import InputError
 from medpref.evaluation.conditions import conditions
+from medpref.evaluation.radiology import metrics
 from medpref.evaluation.tasks import tasks
 from medpref.generation import engines
 from medpref.objectives import objectives
@@ -46,6 +47,7 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
     "builds": lambda: [(name, load_spec(path, BuildSpec).title) for name, path in bundled_builds().items()],
     "methods": lambda: [(name, f"{preset.summary} ({preset.source})") for name, preset in presets().items()],
     "objectives": lambda: [(name, objective.summary) for name, objective in objectives.items()],
+    "metrics": lambda: [(name, metric.summary) for name, metric in metrics.items()],
     "conditions": lambda: [(name, condition.summary) for name, condition in conditions.items()],
     "tasks": lambda: [(f"{name} v{task.version}", task.summary) for name, task in tasks.items()],
     "backbones": lambda: [(name, family.summary) for name, family in backbones.items()],

@@ -47,6 +47,13 @@ def evaluate(
         list[str] | None, typer.Option(help="How images are shown, several times: medpref ls conditions.")
     ] = None,
     split: Annotated[str, typer.Option(help="The split that is asked.")] = "test",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A radiology metric of another package, for reports: medpref ls metrics."),
+    ] = None,
+    metric_python: Annotated[
+        str | None, typer.Option(help="The interpreter of the environment that has these packages.")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Questions that are answered at a time.", min=1)] = 32,
     limit: Annotated[
         int | None, typer.Option(help="Ask the first rows only, for trying things out.", min=1)
@@ -64,12 +71,14 @@ def evaluate(
     Models in one folder are compared sample by sample. Started again, it asks only what has no answer.
     """
     from medpref.evaluation.evaluation import against_published, write_baselines, write_results
+    from medpref.evaluation.report_metrics import check_metrics
     from medpref.evaluation.tasks import tasks
     from medpref.report import print_table
     from medpref.report.scores import print_scores
 
     screen, progress = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     chosen = tasks[task]
+    check_metrics(metric or (), chosen)
     folder = (target or Path("evals") / task).resolve()
     found = _read(chosen, data or [], source, images, split, folder, shown=predictions is None)
     found = _limited(found, limit)
@@ -85,10 +94,15 @@ def evaluate(
         said = read_settings(settings or [])
         _ask(chosen, found, str(model), label, condition or ["normal"], split, batch, folder, said, progress)
     write_baselines(chosen, found, split, folder)
+    _add_metrics(folder, label, chosen, metric or [], metric_python)
     results = write_results(folder, control)
     print_scores(results, screen)
     if control:
         print_table(results, screen)
+    for row in results["unscored_metrics"]:
+        screen.print(
+            f"{row['metric']}: {row['n']:,} of {row['method']} unscored: {row['reason']}", markup=False
+        )
     _tell(found, against_published(chosen, found), folder, screen)
 
 
@@ -217,6 +231,14 @@ def _ask(
         )
         log = make_log(about, task, samples, answers, folder)
         log.write(place / f"{task.name}.{condition}.eval.jsonl")
+
+
+def _add_metrics(folder: Path, name: str, task: "Task", metrics: list[str], python: str | None) -> None:
+    from medpref.evaluation.log import read_log
+    from medpref.evaluation.report_metrics import with_metrics
+
+    for path in sorted((folder / "logs" / name).glob(f"{task.name}.*.eval.jsonl")) if metrics else ():
+        with_metrics(read_log(path), metrics, cache=folder / "metrics", python=python).write(path)
 
 
 def _tell(data: "AskedData", published: str | None, folder: Path, screen: Console) -> None:

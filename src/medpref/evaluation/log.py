@@ -62,6 +62,7 @@ class Record:
         scores: metric name to a value in [0, 1]; a metric that does not apply is absent.
         unscored: why the sample has no score, or None. An unscored sample is counted, never a zero.
         region: a mask file of the lesion or region of interest, where there is one.
+        unscored_metrics: why the sample has no score by a metric of another package, by the metric.
         choice_logps: the log-prob in nats of each answer that a closed question allows, given image and
             question, where it was computed.
     """
@@ -78,6 +79,7 @@ class Record:
     unscored: str | None = None
     region: str | None = None
     choice_logps: dict[str, float] = field(default_factory=dict)
+    unscored_metrics: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ BASELINES = ("yes-or-no", "word-dump", "majority-by-kind")
 """The baselines that are shown, where they were scored."""
 FIRST = ("all", "closed", "open")
 LEGACY = "legacy_"
-PLAIN = ("words",)
+PLAIN = ("mean_words",)
 """Metrics that are no shares."""
 
 

@@ -35,6 +35,7 @@ class Task:
         rows: which rows count, for people.
         published: how many these are in the published data set; None where that is the user's own.
         source: the data source that reads the published data set, prompts included.
+        reports: whether the answers are reports or captions, which radiology metrics can read.
         corpus: scores of all answers together, by name; each tells the mean over samples nothing.
     """
 
@@ -48,6 +49,7 @@ class Task:
     rows: str = "all rows of the test split"
     published: int | None = None
     source: str = "files"
+    reports: bool = False
     corpus: Mapping[str, CorpusScore] = field(default_factory=dict)
 
 

@@ -6,14 +6,15 @@ from medpref.evaluation.scores.choice import score_choice
 from medpref.evaluation.tasks.base import Scored, Task, tasks
 from medpref.pairs.sample import Sample
 
-_LETTERED = re.compile(r"^\s*\(?A\)?\s*[:.)]", re.MULTILINE)
+_LETTERED = re.compile(r"^\s*\(?([A-Z])\)?\s*[:.)]\s*(\S.*)$", re.MULTILINE)
 
 
 def score(sample: Sample, answer: str) -> Scored:
     """Score by the choice that the answer names; one that names none, or several, is wrong and unparsed."""
-    # A letter means something only to whom letters were shown.
-    letters = _LETTERED.search(sample.prompt) is not None
-    return Scored(score_choice(answer, sample.gold, sample.choices, letters=letters).scores())
+    # A letter means what the prompt says it means, and nothing where none were shown.
+    lettered = dict(_LETTERED.findall(sample.prompt))
+    scored = score_choice(answer, sample.gold, lettered or sample.choices, letters=bool(lettered))
+    return Scored(scored.scores())
 
 
 tasks.add(

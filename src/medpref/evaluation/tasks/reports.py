@@ -5,24 +5,25 @@ What a report says right or wrong is measured by its facts: ``medpref facts``.
 
 from functools import partial
 
-from medpref.evaluation.scores.long_form import corpus_bleu, distinct_rate, score_long_form
+from medpref.evaluation.scores.long_form import corpus_bleu, distinct_rate, mean_words, score_long_form
 from medpref.evaluation.tasks.base import Scored, Task, tasks
 from medpref.pairs.sample import Sample
 
 
 def score(sample: Sample, answer: str) -> Scored:
-    """Score by sentence BLEU and ROUGE-L, with the answer's length in words."""
+    """Score by sentence BLEU and ROUGE-L."""
     scored = score_long_form(answer, sample.gold)
     if scored is None:
         return Scored({}, "the reference has no words")
-    return Scored({**scored.scores(), "words": float(len(answer.split()))})
+    return Scored(scored.scores())
 
 
 report_task = partial(
     Task,
     score=score,
+    reports=True,
     headline=(("rouge_l", "all"),),
-    corpus={"corpus_bleu": corpus_bleu, "distinct_rate": distinct_rate},
+    corpus={"corpus_bleu": corpus_bleu, "distinct_rate": distinct_rate, "mean_words": mean_words},
 )
 
 tasks.add(

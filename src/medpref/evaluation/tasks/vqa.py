@@ -3,7 +3,8 @@
 from functools import partial
 
 from medpref.evaluation.scores.closed import score_closed
-from medpref.evaluation.scores.legacy import legacy_closed, legacy_open_recall
+from medpref.evaluation.scores.legacy import legacy_closed_scores, legacy_open_scores
+from medpref.evaluation.scores.legacy_multimedeval import legacy_multimedeval
 from medpref.evaluation.scores.open import score_open
 from medpref.evaluation.tasks.base import Scored, Task, tasks
 from medpref.pairs.sample import Sample
@@ -16,12 +17,14 @@ def score(sample: Sample, answer: str) -> Scored:
     dumps score high on both.
     """
     if sample.closed:
-        closed = score_closed(answer, sample.gold, sample.choices or None).scores()
-        return Scored({**closed, "legacy_closed": legacy_closed(answer, sample.gold)})
-    scored = score_open(answer, sample.gold)
-    if scored is None:
-        return Scored({}, "the gold answer has no words")
-    return Scored({**scored.scores(), "legacy_open_recall": legacy_open_recall(answer, sample.gold)})
+        own = score_closed(answer, sample.gold, sample.choices or None).scores()
+        legacy = legacy_closed_scores(answer, sample.gold)
+    else:
+        scored = score_open(answer, sample.gold)
+        if scored is None:
+            return Scored({}, "the gold answer has no words")
+        own, legacy = scored.scores(), legacy_open_scores(answer, sample.gold)
+    return Scored({**own, **legacy, **legacy_multimedeval(answer, sample.gold)})
 
 
 HEADLINE = (("accuracy", "closed"), ("exact_match", "open"), ("token_f1", "open"))
