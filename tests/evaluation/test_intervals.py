@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medpref.evaluation.columns import Columns
 from medpref.evaluation.intervals import (
     ClusterBootstrap,
-    Columns,
     balanced_accuracy_interval,
-    holm,
     mean_interval,
     paired_difference,
 )
@@ -197,28 +196,6 @@ def test_pooled_differences_count_samples_that_every_seed_has() -> None:
     assert difference.n == 2
 
 
-def test_holm_by_hand() -> None:
-    # Ascending: .005·4 = .02, .011·3 = .033, .02·2 = .04, .04·1 -> .04; the order given is kept.
-    assert holm([0.011, 0.04, 0.005, 0.02]) == pytest.approx([0.033, 0.04, 0.02, 0.04])
-    assert holm([0.03, 0.04]) == pytest.approx([0.06, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-def test_holm_leaves_out_tests_that_could_not_be_made() -> None:
-    corrected = holm([0.02, NAN, 0.01])
-    assert math.isnan(corrected[1])
-    assert [corrected[0], corrected[2]] == pytest.approx([0.02, 0.02])
-
-
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_holm_never_lowers_a_p_value_and_keeps_the_order(p_values: list[float]) -> None:
-    corrected = holm(p_values)
-    assert all(p <= c <= 1 for p, c in zip(p_values, corrected, strict=True))
-    ranked = [c for _, c in sorted(zip(p_values, corrected, strict=True))]
-    assert ranked == sorted(ranked)
-
-
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.sampled_from("abcdef")), min_size=1, max_size=30),
     st.integers(0, 3),
@@ -229,3 +206,28 @@ def test_the_interval_stays_within_the_values(rows: list[tuple[float, str]], see
     assert estimate.n == len(rows)
     if not math.isnan(estimate.low):
         assert values.min() - 1e-9 <= estimate.low <= estimate.high <= values.max() + 1e-9
+
+
+def test_small_p_values_are_told_apart_by_more_flips() -> None:
+    values = np.random.default_rng(12).standard_normal(16) + 1.4
+    bootstrap = ClusterBootstrap([f"{i:02}" for i in range(16)], resamples=300)
+    columns = Columns(values[:, None], np.zeros(1, dtype=np.int64))
+    exact = ClusterBootstrap([f"{i:02}" for i in range(16)], resamples=2**16).sign_flip(columns)[0]
+    assert exact < 1e-3
+    assert bootstrap.sign_flip(columns, more=0)[0] >= 1 / 301
+    assert bootstrap.sign_flip(columns, more=200_000)[0] == pytest.approx(exact, abs=1e-4)
+
+
+def test_tests_side_by_side_are_those_by_themselves() -> None:
+    """Differences of every two of five methods lie in four dimensions, which the test makes use of."""
+    rng = np.random.default_rng(13)
+    methods = (rng.random((200, 5)) < np.linspace(0.3, 0.8, 5)).astype(float)
+    differences = np.stack([methods[:, i] - methods[:, j] for i in range(5) for j in range(i)], axis=1)
+    bootstrap = ClusterBootstrap([str(i // 2) for i in range(200)], resamples=500)
+    together = bootstrap.sign_flip(Columns(differences, np.arange(10)), more=20_000)
+    alone = [
+        bootstrap.sign_flip(Columns(column[:, None], np.zeros(1, dtype=np.int64)), more=20_000)[0]
+        for column in differences.T
+    ]
+    assert together.tolist() == alone
+    assert together.min() < 1e-4

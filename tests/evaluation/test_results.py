@@ -1,6 +1,7 @@
 import json
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from medpref.errors import InputError
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record
 from medpref.evaluation.results import build_results
+from medpref.evaluation.tasks import tasks
 
 SLICES = {"visual": {"position", "size"}, "unheard-of": {"never"}}
 HEADLINE = [("vqa", "accuracy", "all"), ("vqa", "balanced_accuracy", "closed"), ("absent", "accuracy", "all")]
@@ -161,6 +163,170 @@ def test_the_only_run_of_a_control_stands_beside_every_seed() -> None:
     assert [row["seed"] for row in rows] == [1, 2, "all"]
 
 
+def test_the_study_family_spans_tasks_and_backbones() -> None:
+    logs = []
+    for task, backbone in (("vqa", "llava"), ("other", "llava"), ("vqa", "huatuo")):
+        for method, marks in (("sft", "00001"), ("dpo", "11111"), ("irpo", "11011")):
+            logs += [make_log(marks, method, seed, task=task, backbone=backbone) for seed in (0, 1)]
+    wide = [*HEADLINE, ("other", "accuracy", "all")]
+    result = build(logs, headline=wide)
+    # Three places and two methods by accuracy, two places by balanced accuracy.
+    assert result["families"] == {"comparisons": {"sft": 10}, "pairs": 15}
+    rows = result["comparisons"]
+    assert {row["seed"] for row in rows if row["p_study"] is not None} == {"all"}
+    pooled = [row for row in rows if row["seed"] == "all"]
+    assert all(row["p_study"] >= row["p_holm"] >= row["p_value"] for row in pooled)
+    # Seeds are equal here, so that the t test is the one of a single seed; the larger p value is corrected.
+    smallest = min(max(row["p_value"], row["p_seeds"]) for row in pooled)
+    assert min(row["p_study"] for row in pooled) == pytest.approx(min(1.0, 10 * smallest), abs=1e-5)
+
+
+def test_single_seeds_are_the_family_where_there_are_no_more() -> None:
+    result = build([make_log("00001", "sft"), make_log("11111")])
+    row = find(result["comparisons"], metric="accuracy", slice="all")
+    assert (row["p_value"], row["p_holm"], row["p_seeds"]) == (0.25, 0.25, None)
+    # Accuracy and balanced accuracy: two tests of the study.
+    assert row["p_study"] == 0.5
+
+
+def test_mcnemar_and_effect_sizes_by_hand() -> None:
+    row = find(
+        build([make_log("01111"), make_log("10001", "sft")])["comparisons"], metric="accuracy", slice="all"
+    )
+    assert (row["b"], row["c"]) == (3, 1)
+    assert row["p_mcnemar"] == pytest.approx(2 * (1 + 4) / 16)
+    # Surpluses 0, 1 and 1 of three images: 2/3 · 4/2 of one degree of freedom.
+    assert row["p_mcnemar_clustered"] == pytest.approx(math.erfc(math.sqrt(4 / 3 / 2)), abs=1e-6)
+    assert row["odds_ratio"] == 3
+    assert row["cohens_h"] == pytest.approx(2 * (math.pi / 3 - math.pi / 6), abs=1e-6)
+    # Contributions 3·(0 - 2·½)/4, 3·(1 - ½)/4 and the same again.
+    sd = math.sqrt((0.75**2 + 2 * 0.375**2) / 2)
+    assert (row["images"], row["sd_images"], row["sd_seeds"]) == (3, pytest.approx(sd, abs=1e-6), None)
+    assert row["d_z"] == pytest.approx(0.5 / sd, abs=1e-5)
+    # t of two degrees of freedom: 4.302653 + 1.060660.
+    assert row["detectable"] == pytest.approx(5.363313 * sd / math.sqrt(3), abs=1e-5)
+
+
+def test_graded_metrics_have_no_mcnemar() -> None:
+    headline = [("vqa", "token_f1", "open"), ("vqa", "balanced_accuracy", "closed")]
+    logs = [make_log("1111" + mark, method) for method, mark in (("dpo", "1"), ("sft", "0"))]
+    graded = replace(
+        logs[0], records=(*logs[0].records[:4], replace(logs[0].records[4], scores={"token_f1": 0.5}))
+    )
+    rows = build([graded, logs[1]], headline=headline)["comparisons"]
+    assert {(row["b"], row["p_mcnemar"], row["cohens_h"]) for row in rows} == {(None, None, None)}
+    assert len(rows) == 2
+
+
+def test_pooled_seeds_have_no_exact_mcnemar_but_a_t_interval() -> None:
+    logs = [make_log(marks, seed=seed) for seed, marks in enumerate(("11111", "11011"))]
+    logs += [make_log("00001", "sft", seed=seed) for seed in (0, 1)]
+    row = find(build(logs)["comparisons"], seed="all", metric="accuracy", slice="all")
+    assert (row["b"], row["c"], row["p_mcnemar"], row["seeds"]) == (7, 0, None, 2)
+    assert row["ci_high"] - row["ci_low"] > row["boot_high"] - row["boot_low"]
+    assert row["p_seeds"] is not None
+
+
+def many(correct: float, method: str, seed: int = 0) -> EvaluationLog:
+    """Make a log of 200 samples, of which the first `correct` share is right."""
+    base = make_log("11111", method, seed)
+    records = tuple(
+        replace(
+            base.records[0], id=f"{n:03}", cluster=f"{n:03}", scores={"accuracy": float(n < 200 * correct)}
+        )
+        for n in range(200)
+    )
+    return replace(base, records=records)
+
+
+def test_ranks_need_tests_that_separate() -> None:
+    shares = {"sft": 0.5, "one": 0.52, "two": 0.53, "best": 0.9}
+    result = build([many(share, name) for name, share in shares.items()])
+    ranks = {row["method"]: (row["best"], row["worst"], row["group"]) for row in result["rankings"]}
+    assert ranks == {"best": (1, 1, "a"), "two": (2, 4, "b"), "one": (2, 4, "b"), "sft": (2, 4, "b")}
+    assert result["families"]["pairs"] == len(result["pairs"]) == 6
+    row = find(result["pairs"], first="best", second="sft")
+    assert row["difference"] == pytest.approx(0.4)
+    assert row["p_study"] < 0.001
+
+
+def test_no_rank_where_nothing_separates() -> None:
+    result = build([many(share, name) for name, share in {"sft": 0.5, "one": 0.5, "two": 0.51}.items()])
+    assert {(row["best"], row["worst"], row["group"]) for row in result["rankings"]} == {(1, 3, "a")}
+
+
+def test_baselines_are_not_ranked() -> None:
+    result = build([many(0.5, "sft"), many(0.9, "baseline:majority"), many(0.6, "dpo")])
+    assert {row["method"] for row in result["rankings"]} == {"sft", "dpo"}
+
+
+def test_attributes_are_slices() -> None:
+    log = make_log("10111")
+    organs = ("chest", "chest", "chest", "liver", "liver")
+    log = replace(
+        log,
+        records=tuple(
+            replace(record, attributes={"organ": organ})
+            for record, organ in zip(log.records, organs, strict=True)
+        ),
+    )
+    headline = [("vqa", "accuracy", "organ:chest")]
+    result = build([log, replace(log, header=replace(log.header, method="sft"))], headline=headline)
+    row = find(result["rows"], method="dpo", metric="accuracy", slice="organ:chest")
+    assert (row["value"], row["n"]) == (pytest.approx(2 / 3, abs=1e-6), 3)
+    assert find(result["comparisons"], slice="organ:chest")["difference"] == 0
+    with pytest.raises(InputError, match="attribute"):
+        build([replace(log, records=tuple(replace(r, attributes={"kind": "x"}) for r in log.records))])
+
+
+def test_conditions_are_compared_with_their_control_where_both_apply() -> None:
+    logs = [
+        make_log("11101"),
+        make_log("1010-", condition="shuffled"),
+        make_log("0000-", condition="roi-noise"),
+    ]
+    logs += [make_log("-110-", condition="outside-noise")]
+    rows = build(logs)["image_reliance"]
+    wanted = {"metric": "accuracy", "slice": "all"}
+    assert find(rows, condition="shuffled", **wanted)["difference"] == 0.25
+    assert find(rows, condition="outside-noise", **wanted)["n"] == 3
+    # The control of noise in the region is noise elsewhere: (1 + 1 + 0) / 3 less nothing.
+    row = find(rows, condition="roi-noise", **wanted)
+    assert (row["difference"], row["n"]) == (pytest.approx(2 / 3, abs=1e-6), 3)
+
+
+def test_a_condition_may_turn_the_references_round() -> None:
+    normal, mirrored = make_log("1010-"), make_log("0111-", condition="mirror")
+    turned = {"yes": "no", "no": "yes"}
+    records = tuple(replace(record, gold=turned[record.gold]) for record in mirrored.records)
+    result = build([normal, replace(mirrored, records=records)])
+    rows = {
+        row["condition"]: row
+        for row in result["rows"]
+        if row["metric"] == "balanced_accuracy" and row["slice"] == "all"
+    }
+    # As asked, two yes (1, 0) and two no (1, 0); mirrored, the yes are (1, 1) and the no (0, 1).
+    assert {name: row["value"] for name, row in rows.items()} == {"normal": 0.5, "mirror": 0.75}
+    # Pairs are sorted by the references as asked: yes (1 - 0, 0 - 1), no (1 - 1, 0 - 1).
+    row = find(result["image_reliance"], metric="balanced_accuracy", slice="all")
+    assert row["difference"] == pytest.approx((0 - 0.5) / 2)
+
+
+def test_corpus_scores_have_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    def same(answers: Sequence[str], references: Sequence[str]) -> float:
+        return sum(a == b for a, b in zip(answers, references, strict=True)) / len(answers)
+
+    with_corpus = replace(tasks["vqa"], corpus={"agreement": same})
+    monkeypatch.setitem(tasks._entries, "vqa", with_corpus)
+    logs = [make_log("11111", seed=seed) for seed in (0, 1)]
+    answered = tuple(replace(record, prediction="yes") for record in logs[1].records)
+    rows = build([logs[0], replace(logs[1], records=answered)])["rows"]
+    found = {row["seed"]: row for row in rows if row["metric"] == "agreement"}
+    assert {seed: row["value"] for seed, row in found.items()} == {0: 0, 1: 0.4, "all": 0.2}
+    assert found["all"]["sd"] == pytest.approx(math.sqrt(2 * 0.2**2), abs=1e-6)
+    assert (found[1]["n"], found[1]["ci_low"], found[1]["ci_high"]) == (5, None, None)
+
+
 def test_image_reliance_by_hand() -> None:
     rows = build([make_log("11101"), make_log("01000", condition="blank")])["image_reliance"]
     row = find(rows, metric="accuracy", slice="all")
@@ -201,9 +367,10 @@ def test_figures_are_rounded() -> None:
 
 @pytest.mark.parametrize("logs", [[], [make_log("-----")], [make_log("uuuuu")]])
 def test_nothing_to_report(logs: list[EvaluationLog]) -> None:
-    assert build(logs) == (
-        {"version": 1, "study": "study", "rows": [], "comparisons": [], "image_reliance": []}
-    )
+    lists = ("rows", "comparisons", "pairs", "rankings", "image_reliance")
+    families = {"comparisons": {}, "pairs": 0}
+    head = {"version": 2, "study": "study", "families": families}
+    assert build(logs) == {**head, **{name: [] for name in lists}}
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_details_name_every_distinct_difference() -> None:
     found = find([table(ONE[0], dpo=BETTER, irpo=SAME)], layout(ONE, "dpo", "irpo"))
     assert found.details == (
         "dpo less sft-continued, tiny, vqa, accuracy on all questions: "
-        "+5.0 points [+2.0, +8.0], p = 0.010 after Holm",
+        "+5.0 points [+2.0, +8.0], p = 0.010 after Holm over the study",
     )
 
 
@@ -87,7 +87,7 @@ def warned(run: RunFolder) -> dict[str, tuple[str, ...]]:
 def test_warnings_of_a_run(whole_run: Path) -> None:
     found = warned(read_run(whole_run))
     assert found["Leakage"] == ("11 of 12 test images also occur in train: scores may reward memory.",)
-    assert "not the noise of training" in found["One seed only"][0]
+    assert "variance between seeds is unknown" in found["One seed only"][0]
     assert found["Rows put aside"][0].startswith("3 rows of the data")
     assert "Unequal search budgets" not in found
     assert "No control with as many steps" not in found

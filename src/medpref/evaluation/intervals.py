@@ -6,7 +6,6 @@ signs in the paired test. Everything is computed from sums and counts for each c
 gives all resamples of all statistics.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,17 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from medpref.evaluation.columns import Columns as Columns
+from medpref.evaluation.columns import one_column_each as one_column_each
+from medpref.evaluation.columns import side_by_side
+
 RESAMPLES = 2000
+MORE_FLIPS = 100_000
+# Tests with fewer patterns as extreme than this among the first flips go on to more.
+_FEW = 20
+_CHUNK = 5000
+# Singular values below this share of the largest are zero.
+_SMALL = 1e-13
 LEVELS = (0.025, 0.975)
 # Statistics nearer than this share of their size are equal: sums taken in another order differ as much.
 _TIE = 1e-9
@@ -50,29 +59,6 @@ class Difference(NamedTuple):
     n: int
 
 
-class Columns(NamedTuple):
-    """Statistics over the same samples, each the mean of its columns' means: balanced accuracy has two.
-
-    Attributes:
-        values: one value a sample, NaN where the sample does not count in the column.
-        owner: the statistic that each column belongs to, counted from 0 without gaps.
-    """
-
-    values: Float[np.ndarray, "samples columns"]
-    owner: Int[np.ndarray, "columns"]
-
-    @property
-    def share(self) -> Float[np.ndarray, "columns statistics"]:
-        """The weight of each column in each statistic."""
-        belongs = self.owner[:, None] == np.arange(self.owner.max(initial=-1) + 1)
-        return np.asarray(belongs / np.maximum(belongs.sum(axis=0), 1))
-
-
-def one_column_each(values: Float[np.ndarray, "samples columns"]) -> Columns:
-    """Return columns whose means are the statistics."""
-    return Columns(values, np.arange(values.shape[1]))
-
-
 @dataclass(frozen=True, slots=True)
 class Draws:
     """Statistics with their resampled values.
@@ -86,6 +72,11 @@ class Draws:
     value: Float[np.ndarray, "statistics"]
     resampled: Float[np.ndarray, "resamples statistics"]
     n: Int[np.ndarray, "statistics"]
+
+    def split(self, parts: int) -> list["Draws"]:
+        """Return the draws of equally many statistics that lay side by side."""
+        blocks = (np.split(x, parts, axis=-1) for x in (self.value, self.resampled, self.n))
+        return [Draws(*block) for block in zip(*blocks, strict=True)]
 
     def estimates(self) -> list[Estimate]:
         """Return each statistic with its percentile interval."""
@@ -104,6 +95,7 @@ class ClusterBootstrap:
         self.count = len(numbers)
         self.resamples = resamples
         self.seed = seed
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
         self._order = np.argsort(codes, kind="stable")
         self._starts = np.searchsorted(codes[self._order], np.arange(self.count))
 
@@ -132,34 +124,69 @@ class ClusterBootstrap:
         """Compute statistics and their resamples: Σ sums / Σ counts over the clusters drawn, each column."""
         there = ~np.isnan(columns.values)
         totals = self.totals(np.concatenate([np.where(there, columns.values, 0.0), there], axis=1))
-        value = _combine(_ratio(*np.split(totals.sum(axis=0), 2)), columns.share)
-        # Sums and counts in one product: the weights are large, and read once.
-        resampled = _combine(_ratio(*np.split(self.weights @ totals, 2, axis=1)), columns.share)
-        resampled[:, self._scored(there, columns.share) < 2] = np.nan
+        value = _combine(_ratio(*np.split(totals.sum(axis=0), 2)), columns.owner)
+        sums, counts = np.split(totals, 2, axis=1)
+        resampled = _combine(_ratio(self.weights @ sums, self._counts(counts)), columns.owner)
+        resampled[:, _scored(counts, columns.share) < 2] = np.nan
         return Draws(value, resampled, there.sum(axis=0) @ (columns.share > 0))
 
-    def sign_flip(self, differences: Columns) -> Float[np.ndarray, "statistics"]:
+    def _counts(
+        self, counts: Float[np.ndarray, "clusters columns"]
+    ) -> Float[np.ndarray, "resamples columns"]:
+        """Return each resample's counts; the runs of a task mostly have the same, one after another."""
+        if self._last is None or not np.array_equal(self._last[0], counts):
+            self._last = counts, self.weights @ counts
+        return self._last[1]
+
+    def sign_flip(self, differences: Columns, *, more: int = MORE_FLIPS) -> Float[np.ndarray, "statistics"]:
         """Return two-sided p values of the hypothesis that swapping the two sides changes nothing.
 
         Whole clusters are swapped. All patterns of signs are tried where there are no more than `resamples`;
         otherwise p = (1 + patterns at least as extreme) / (1 + patterns), which is never 0 (Phipson & Smyth
-        2010, doi:10.2202/1544-6115.1585). NaN with fewer than two clusters.
+        2010, doi:10.2202/1544-6115.1585). Where fewer than 20 random patterns are as extreme, `more` are
+        tried as well: a correction for hundreds of tests needs p values far below 1 / `resamples`, and
+        stopping where p is surely large keeps the test valid (Besag & Clifford 1991, Biometrika 78:301-304).
+        NaN with fewer than two clusters.
         """
         there, share = ~np.isnan(differences.values), differences.share
-        scaled = _ratio(np.where(there, differences.values, 0.0), there.sum(axis=0, dtype=float))
-        parts = self.totals(np.nan_to_num(scaled)) @ share
-        observed = np.abs(parts.sum(axis=0))
-        size = np.abs(parts).sum(axis=0)
-        extreme = (np.abs(self.signs @ parts) >= observed - _TIE * size).sum(axis=0)
-        exact = 2**self.count <= self.resamples
-        p_values = extreme / len(self.signs) if exact else (1 + extreme) / (1 + len(self.signs))
-        return np.where(self._scored(there, share) > 1, p_values, np.nan)
+        sums, counts = np.split(
+            self.totals(np.concatenate([np.where(there, differences.values, 0.0), there], axis=1)), 2, axis=1
+        )
+        parts = np.nan_to_num(_ratio(sums, counts.sum(axis=0))) @ share
+        least = np.abs(parts.sum(axis=0)) - _TIE * np.abs(parts).sum(axis=0)
+        extreme = (np.abs(self.signs @ parts) >= least).sum(axis=0)
+        if 2**self.count <= self.resamples:
+            p_values = extreme / len(self.signs)
+        else:
+            p_values = (1 + extreme) / (1 + len(self.signs))
+            rare = (extreme < _FEW) & (least > 0) & (more > 0)
+            beyond = extreme[rare] + self._more_extreme(parts[:, rare], least[rare], more)
+            p_values[rare] = (1 + beyond) / (1 + len(self.signs) + more)
+        return np.where(_scored(counts, share) > 1, p_values, np.nan)
 
-    def _scored(
-        self, there: Bool[np.ndarray, "samples columns"], share: Float[np.ndarray, "columns statistics"]
+    def _more_extreme(
+        self,
+        parts: Float[np.ndarray, "clusters statistics"],
+        least: Float[np.ndarray, "statistics"],
+        flips: int,
     ) -> Int[np.ndarray, "statistics"]:
-        """Count the clusters that each statistic has samples in."""
-        return np.asarray((self.totals(there.astype(float)) @ share > 0).sum(axis=0))
+        """Count the patterns of `flips` random ones that reach `least`."""
+        found = np.zeros(len(least), dtype=np.int64)
+        if not len(least):
+            return found
+        # All pairs of some methods have far fewer dimensions than there are pairs.
+        left, sizes, right = np.linalg.svd(parts, full_matrices=False)
+        rank = int((sizes > _SMALL * sizes[:1].sum()).sum())
+        left, right = left[:, :rank] * sizes[:rank], right[:rank]
+        whole = parts.sum(axis=0)
+        rng = np.random.default_rng((self.seed, 3))
+        for start in range(0, flips, _CHUNK):
+            bits = np.frombuffer(rng.bytes(_CHUNK * -(-len(parts) // 8)), dtype=np.uint8)
+            signs = np.unpackbits(bits.reshape(_CHUNK, -1), axis=1)[: flips - start, : len(parts)]
+            # With bits instead of signs: Σ (1 - 2·bit)·part.
+            sums = whole - 2.0 * (signs.astype(float) @ left) @ right
+            found += (np.abs(sums) >= least).sum(axis=0)
+        return found
 
 
 def pool(draws: Sequence[Draws], *, seed: int = 0) -> Draws:
@@ -233,35 +260,30 @@ def paired_difference(
     return differences(bootstrap, runs)[0]
 
 
-def differences(bootstrap: ClusterBootstrap, runs: Sequence[Columns]) -> list[Difference]:
+def differences(
+    bootstrap: ClusterBootstrap, runs: Sequence[Columns], *, more: int = MORE_FLIPS
+) -> list[Difference]:
     """Return paired differences from the differences of each sample, one `Columns` for each seed.
 
-    A sample counts where every seed has a value, so that interval and test are about the same samples.
+    A sample counts where every seed has a value, so that interval and test are about the same samples. `more`
+    is as for `ClusterBootstrap.sign_flip`.
     """
     mean = Columns(np.mean([run.values for run in runs], axis=0), runs[0].owner)
     common = ~np.isnan(mean.values)
-    draws = [bootstrap.draw(Columns(np.where(common, run.values, np.nan), run.owner)) for run in runs]
-    pooled = pool(draws, seed=bootstrap.seed)
-    p_values = bootstrap.sign_flip(mean).tolist()
+    draws = bootstrap.draw(side_by_side([Columns(np.where(common, r.values, np.nan), r.owner) for r in runs]))
+    pooled = pool(draws.split(len(runs)), seed=bootstrap.seed)
+    p_values = bootstrap.sign_flip(mean, more=more).tolist()
     return [
         Difference(value, low, high, p_value, n)
         for (value, low, high, n), p_value in zip(pooled.estimates(), p_values, strict=True)
     ]
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct a family of p values for their number (Holm 1979, Scand. J. Statist. 6:65-70).
-
-    With the m values in ascending order, the i-th becomes max over j ≤ i of min(1, (m - j + 1)·p_j). NaN is
-    a test that could not be made: it is none of the m, and stays NaN.
-    """
-    family = sorted((p, position) for position, p in enumerate(p_values) if not math.isnan(p))
-    corrected = [math.nan] * len(p_values)
-    highest = 0.0
-    for rank, (p, position) in enumerate(family):
-        highest = max(highest, min(1.0, (len(family) - rank) * p))
-        corrected[position] = highest
-    return corrected
+def _scored(
+    counts: Float[np.ndarray, "clusters columns"], share: Float[np.ndarray, "columns statistics"]
+) -> Int[np.ndarray, "statistics"]:
+    """Count the clusters that each statistic has samples in."""
+    return np.asarray((counts @ share > 0).sum(axis=0))
 
 
 def _multinomial(size: int, draws: int, rng: np.random.Generator) -> Float[np.ndarray, "draws size"]:
@@ -277,12 +299,13 @@ def _ratio(sums: Float[np.ndarray, "..."], counts: Float[np.ndarray, "..."]) -> 
 
 
 def _combine(
-    means: Float[np.ndarray, "*resamples columns"], share: Float[np.ndarray, "columns statistics"]
+    means: Float[np.ndarray, "*resamples columns"], owner: Int[np.ndarray, "columns"]
 ) -> Float[np.ndarray, "*resamples statistics"]:
     """Average columns into statistics; one NaN makes its statistic NaN, and no other."""
-    missing = np.isnan(means)
-    result = np.nan_to_num(means) @ share
-    return np.where(missing.astype(float) @ share > 0, np.nan, result)
+    starts, counts = np.unique(owner, return_index=True, return_counts=True)[1:]
+    if len(starts) == len(owner):
+        return means
+    return np.asarray(np.add.reduceat(means, starts, axis=-1) / counts)
 
 
 def _quantile(

@@ -65,6 +65,7 @@ class Record:
         unscored_metrics: why the sample has no score by a metric of another package, by the metric.
         choice_logps: the log-prob in nats of each answer that a closed question allows, given image and
             question, where it was computed.
+        attributes: what else results are cut by, such as ``{"organ": "chest", "modality": "CT"}``.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Record:
     region: str | None = None
     choice_logps: dict[str, float] = field(default_factory=dict)
     unscored_metrics: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a task asks: a prompt on images, with the answer that is right."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Sample:
         cluster: the image or patient that intervals are clustered by.
         region: a mask file of the region of interest, where one is known.
         history: earlier turns of the conversation.
+        attributes: what else results are cut by, such as ``{"organ": "chest", "modality": "CT"}``.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Sample:
     cluster: str = ""
     region: Path | None = None
     history: tuple[Turn, ...] = ()
+    attributes: dict[str, str] = field(default_factory=dict, hash=False)
 
     def to_row(self, root: Path) -> dict[str, Any]:
         """Return the sample as a JSON object whose files are relative to `root` where they lie below it."""
@@ -53,6 +55,8 @@ class Sample:
         }
         if self.history:
             row["history"] = [[turn.user, turn.assistant] for turn in self.history]
+        if self.attributes:
+            row["attributes"] = dict(self.attributes)
         return row
 
 
@@ -86,5 +90,6 @@ def _from_row(row: dict[str, Any], root: Path) -> Sample:
             "choices": tuple(row["choices"]),
             "region": root / region if region else None,
             "history": tuple(Turn(user, assistant) for user, assistant in row.get("history", ())),
+            "attributes": {str(name): str(value) for name, value in dict(row.get("attributes", {})).items()},
         }
     )

@@ -41,7 +41,7 @@ _LONGEST_NAME = 17
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The scores on one question kind, drawn and as rows."""
+    """The scores on one question kind, or on one value of an attribute, drawn and as rows."""
 
     kind: str
     n: int
@@ -51,11 +51,12 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class KindFigure:
-    """One metric by question kind, for one backbone and task."""
+    """One metric by question kind or attribute (`facet`), for one backbone and task."""
 
     backbone: str
     task: str
     metric: str
+    facet: str
     panels: tuple[Panel, ...]
 
     @property
@@ -129,17 +130,24 @@ def _dumbbell(method: str, normal: float, blank: float, scale: Scale) -> Markup:
 
 
 def kind_figures(results: Mapping[str, Any], layout: Layout) -> list[KindFigure]:
-    """Return a figure for each backbone, task and headline metric that has scores by question kind."""
+    """Return a figure for each backbone, task, headline metric and facet: question kinds, and attributes."""
     index = Index(results)
     metrics = dict.fromkeys((figure.task, figure.metric) for figure in layout.headline)
-    found = [_kind_figure(index, layout, name, *metric) for metric in metrics for name in layout.backbones]
+    found = [
+        _kind_figure(index, layout, name, *metric, facet)
+        for metric in metrics
+        for name in layout.backbones
+        for facet in index.facets(metric[0])
+    ]
     return [figure for figure in found if len(figure.panels) > 1]
 
 
-def _kind_figure(index: Index, layout: Layout, backbone: str, task: str, metric: str) -> KindFigure:
+def _kind_figure(
+    index: Index, layout: Layout, backbone: str, task: str, metric: str, facet: str
+) -> KindFigure:
     panels = []
-    for kind in index.kinds(task):
-        figure = Headline(task, metric, f"kind:{kind}")
+    for kind in index.facets(task)[facet]:
+        figure = Headline(task, metric, f"{facet}:{kind}")
         rows = [
             (method, layout.role(method), score)
             for method in layout.methods
@@ -149,7 +157,7 @@ def _kind_figure(index: Index, layout: Layout, backbone: str, task: str, metric:
             rows += _best_blind(index, figure)
             n = max(score.n for _, _, score in rows)
             panels.append(Panel(kind, n, tuple(rows), _panel(kind, n, rows)))
-    return KindFigure(backbone, task, metric, tuple(panels))
+    return KindFigure(backbone, task, metric, facet, tuple(panels))
 
 
 def _best_blind(index: Index, figure: Headline) -> list[tuple[str, Role, Score]]:

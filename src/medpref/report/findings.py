@@ -12,7 +12,7 @@ from medpref.report.wording import (
     interval,
     joined,
     metric_name,
-    p_value,
+    p_equals,
     percent,
     points,
     points_interval,
@@ -47,7 +47,7 @@ def find(tables: Sequence[ScoreTable], layout: Layout) -> Finding:
     tested = [
         (table, row, row.deltas[control]) for table in tables for row in table.rows if control in row.deltas
     ]
-    if not any(delta.p_holm is not None for _, row, delta in tested if row.role is Role.METHOD):
+    if not any(delta.p_study is not None for _, row, delta in tested if row.role is Role.METHOD):
         return Finding(f"The test is too small to tell any method from {control}.", ())
     distinct = [(table, row, delta) for table, row, delta in tested if delta.distinct]
     tallies = [_tally(name, [(r.method, d) for _, r, d in distinct]) for name in methods]
@@ -101,7 +101,8 @@ def _share(count: int, figures: int) -> str:
 
 def _difference(table: ScoreTable, row: MethodRow, delta: Delta, control: str) -> str:
     figures = f"{points(delta.value)} points {points_interval(delta.low, delta.high)}".strip()
-    return f"{row.method} less {control}, {_place(table)}: {figures}, p = {p_value(delta.p_holm)} after Holm"
+    p_study = f"p {p_equals(delta.p_study)} after Holm over the study"
+    return f"{row.method} less {control}, {_place(table)}: {figures}, {p_study}"
 
 
 def _place(table: ScoreTable) -> str:
@@ -118,6 +119,7 @@ def cautions(run: RunFolder, tables: Sequence[ScoreTable], layout: Layout) -> li
         *_no_use_of_image(tables),
         *_no_equal_control(layout),
         *_one_seed(run),
+        *_few_seeds(run),
         *_unequal_budgets(run),
         *_unscored(tables),
         *_quarantine(run.data.get("quarantined") or {}),
@@ -189,10 +191,25 @@ def _no_equal_control(layout: Layout) -> Iterator[tuple[str, str]]:
 
 
 def _one_seed(run: RunFolder) -> Iterator[tuple[str, str]]:
-    seeds = {log.header.seed for log in run.logs if log.header.model is not None}
-    if len(seeds) == 1:
-        text = "The intervals cover the choice of test images, not the noise of training."
+    if len(_seeds(run)) == 1:
+        text = (
+            "The variance between seeds is unknown: intervals cover the choice of test images, not training."
+        )
         yield ("One seed only", text)
+
+
+def _few_seeds(run: RunFolder) -> Iterator[tuple[str, str]]:
+    count = len(_seeds(run))
+    if count in (2, 3):
+        text = (
+            f"From {count} seeds the noise of training is known but roughly, so that differences over seeds "
+            "have wide intervals."
+        )
+        yield ("Few seeds", text)
+
+
+def _seeds(run: RunFolder) -> set[int]:
+    return {log.header.seed for log in run.logs if log.header.model is not None}
 
 
 def _unequal_budgets(run: RunFolder) -> Iterator[tuple[str, str]]:

@@ -114,6 +114,7 @@ def _read_results(path: Path) -> dict[str, Any]:
         raise InputError(
             f"results of version {results.get('version')}, this medpref reads {RESULTS_VERSION}",
             where=str(path),
+            remedy="Run the study again in this folder: what is done stays, the results are written anew.",
         )
     return results
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -10,16 +11,25 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from medpref.evaluation.alignment import NORMAL
+from medpref.evaluation.conditions import conditions
 from medpref.files import write_text
 from medpref.report import costs, details, wording
 from medpref.report.curves import curve_figures
 from medpref.report.figures import dumbbells, kind_figures, whiskers
 from medpref.report.findings import cautions, find
 from medpref.report.gallery import Group, make_gallery
-from medpref.report.layout import make_layout
+from medpref.report.inference import (
+    detectable_sentence,
+    family_sentence,
+    full_tests,
+    pair_matrix,
+    ranking_sentence,
+)
+from medpref.report.layout import Layout, make_layout
 from medpref.report.load import RunFolder, read_run
 from medpref.report.others import count_outputs, other_tables
-from medpref.report.tables import score_tables
+from medpref.report.tables import ScoreTable, score_tables
 
 PAGE = "report.html"
 
@@ -30,6 +40,7 @@ _FILTERS = (
     "points",
     "interval",
     "points_interval",
+    "p_equals",
     "p_value",
     "number",
     "duration",
@@ -73,8 +84,10 @@ def _content(run: RunFolder) -> dict[str, Any]:
         "subject": details.subject(run, tables, layout),
         "cautions": cautions(run, tables, layout),
         "layout": layout,
-        "tables": [(table, whiskers(table, layout.main_control)) for table in tables],
-        "reliance": [(table, drawn) for table in tables if (drawn := dumbbells(table))],
+        "tables": [(table, whiskers(table, layout.main_control), _beside(table, layout)) for table in tables],
+        "family": family_sentence(run.results, layout),
+        "reliance": [(table, dumbbells(table)) for table in tables if any(row.gaps for row in table.rows)],
+        "conditions": _conditions(tables),
         "kind_figures": kind_figures(run.results, layout),
         "curves": curve_figures(run.curves, layout),
         "searches": costs.search_lines(run.searches, layout),
@@ -93,6 +106,29 @@ def _content(run: RunFolder) -> dict[str, Any]:
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
+
+
+def _beside(table: ScoreTable, layout: Layout) -> dict[str, Any]:
+    """Return what stands below a table of scores."""
+    return {
+        "detectable": detectable_sentence(table, layout.main_control),
+        "ranking": ranking_sentence(table),
+        "tests": full_tests(table),
+        "matrix": pair_matrix(table),
+    }
+
+
+def _conditions(tables: Sequence[ScoreTable]) -> list[tuple[str, str]]:
+    """Return the conditions beside the blank image, and what each of them is and is compared with."""
+    names = sorted({name for table in tables for name in table.conditions})
+    return [(name, _condition(name)) for name in names]
+
+
+def _condition(name: str) -> str:
+    if name not in conditions:
+        return ""
+    found = conditions[name]
+    return found.summary + ("" if found.control == NORMAL else f"; compared with {found.control}")
 
 
 @cache

@@ -1,10 +1,13 @@
 """Tables of scores: from the results to rows, without a word about how they are shown."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from medpref.evaluation.results import ALL_SEEDS
+from medpref.evaluation.alignment import KIND
+from medpref.evaluation.comparison import ALL_SEEDS
 from medpref.report.layout import BASELINE, NO_BACKBONE, Headline, Layout, Role, Row, figure_of
 
 LEVEL = 0.05
@@ -22,24 +25,68 @@ class Score(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """A difference of scores with its 95 % interval; p values are None where no test was made."""
+    """A difference of scores with its 95 % interval; p values are None where no test was made.
+
+    Attributes:
+        value: the difference.
+        low: the interval's lower end.
+        high: its upper end.
+        n: the samples behind it.
+        p_value: of the test by itself.
+        p_study: corrected over all headline comparisons of the study.
+        row: the whole row of results.json.
+    """
 
     value: float | None
     low: float | None
     high: float | None
     n: int
     p_value: float | None = None
-    p_holm: float | None = None
+    p_study: float | None = None
+    row: Row = MappingProxyType({})
 
     @property
     def distinct(self) -> bool:
-        """Whether the corrected p value is below 0.05, and the interval lies on one side of zero.
-
-        With several seeds the interval covers their noise, which the p value takes as given.
-        """
-        if self.p_holm is None or self.low is None or self.high is None:
+        """Whether the p value corrected over the study is below 0.05, and the interval leaves zero out."""
+        if self.p_study is None or self.low is None or self.high is None:
             return False
-        return self.p_holm < LEVEL and (self.low > 0 or self.high < 0)
+        return self.p_study < LEVEL and (self.low > 0 or self.high < 0)
+
+    @property
+    def verdict(self) -> str:
+        """What the test says, in words, so that nothing hangs on a colour."""
+        if self.p_study is None:
+            return ""
+        if not self.distinct:
+            return "not significant"
+        return "▲ higher" if (self.value or 0.0) > 0 else "▼ lower"
+
+
+class Ranked(NamedTuple):
+    """The ranks that a method may hold, and the letters of the methods that it is not separated from."""
+
+    best: int
+    worst: int
+    group: str
+
+    @property
+    def span(self) -> str:
+        """The ranks as text: 1, or 2–4."""
+        return str(self.best) if self.best == self.worst else f"{self.best}–{self.worst}"
+
+
+class PairTest(NamedTuple):
+    """Two methods by one figure: the difference, first less second, and its p value over the study."""
+
+    first: str
+    second: str
+    value: float | None
+    p_study: float | None
+
+    @property
+    def separated(self) -> bool:
+        """Whether the p value corrected over all pairs of the study is below 0.05."""
+        return self.p_study is not None and self.p_study < LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +99,9 @@ class MethodRow:
         score: with the image.
         deltas: the differences to the controls that it was compared with.
         blank: the score with the image blanked.
-        gap: what the image is worth: `score` less `blank`.
-        best: whether it has the highest score, and more than the main control by the corrected test.
+        gaps: what each condition takes away, by its name: the score under the condition's control, less that
+            under the condition.
+        rank: the ranks that it may hold, None where it was not ranked.
     """
 
     method: str
@@ -61,24 +109,45 @@ class MethodRow:
     score: Score
     deltas: Mapping[str, Delta]
     blank: Score | None = None
-    gap: Delta | None = None
-    best: bool = False
+    gaps: Mapping[str, Delta] = field(default_factory=dict)
+    rank: Ranked | None = None
+
+    @property
+    def gap(self) -> Delta | None:
+        """What the image is worth: `score` less `blank`."""
+        return self.gaps.get("blank")
+
+    @property
+    def best(self) -> bool:
+        """Whether tests separate it from every other method, and put it above them."""
+        return self.rank is not None and self.rank.worst == 1
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """All methods of one backbone by one figure."""
+    """All methods of one backbone by one figure; `pairs` are the tests of every two."""
 
     backbone: str
     headline: Headline
     controls: tuple[str, ...]
     rows: tuple[MethodRow, ...]
     baselines: tuple[MethodRow, ...]
+    pairs: tuple[PairTest, ...] = ()
 
     @property
     def has_blank(self) -> bool:
         """Whether any method was asked without the image."""
         return any(row.blank for row in self.rows)
+
+    @property
+    def has_ranks(self) -> bool:
+        """Whether a ranking is warranted: tests separate some two methods."""
+        return any(pair.separated for pair in self.pairs)
+
+    @property
+    def conditions(self) -> list[str]:
+        """The conditions, beside the blank image, that any method was asked under, in alphabetical order."""
+        return sorted({name for row in self.rows for name in row.gaps} - {"blank"})
 
     @property
     def strongest_baseline(self) -> MethodRow | None:
@@ -98,7 +167,13 @@ class Index:
         """Take results.json."""
         self._scores = _pooled(results["rows"], "backbone", "method", "condition")
         self._deltas = _pooled(results["comparisons"], "backbone", "method", "condition", "control")
-        self._gaps = _pooled(results["image_reliance"], "backbone", "method")
+        self._gaps = _pooled(results["image_reliance"], "backbone", "method", "condition")
+        self._conditions = sorted({row["condition"] for row in results["image_reliance"]})
+        self._ranks = _pooled(results["rankings"], "backbone", "method")
+        self._pairs: dict[tuple[str, Headline], list[PairTest]] = defaultdict(list)
+        for row in results["pairs"]:
+            test = PairTest(row["first"], row["second"], row["difference"], row["p_study"])
+            self._pairs[row["backbone"], figure_of(row)].append(test)
 
     def score(self, backbone: str, method: str, figure: Headline, condition: str = "normal") -> Score | None:
         """Return a score, None where there is no such row."""
@@ -111,9 +186,19 @@ class Index:
         """Return a method's difference to a control, None where they were not compared."""
         return _delta(self._deltas.get((backbone, method, "normal", control, *figure)))
 
-    def gap(self, backbone: str, method: str, figure: Headline) -> Delta | None:
-        """Return what the image is worth to a method, None where it was not asked without."""
-        return _delta(self._gaps.get((backbone, method, *figure)))
+    def gaps(self, backbone: str, method: str, figure: Headline) -> dict[str, Delta]:
+        """Return what each condition that a method was asked under takes away."""
+        found = {name: _delta(self._gaps.get((backbone, method, name, *figure))) for name in self._conditions}
+        return {name: delta for name, delta in found.items() if delta}
+
+    def rank(self, backbone: str, method: str, figure: Headline) -> Ranked | None:
+        """Return the ranks that a method may hold, None where it was not ranked."""
+        row = self._ranks.get((backbone, method, *figure))
+        return Ranked(row["best"], row["worst"], row["group"]) if row else None
+
+    def pairs(self, backbone: str, figure: Headline) -> tuple[PairTest, ...]:
+        """Return the tests of every two methods."""
+        return tuple(self._pairs.get((backbone, figure), ()))
 
     def baselines(self) -> list[str]:
         """Return the baselines' whole names in alphabetical order."""
@@ -123,17 +208,21 @@ class Index:
         """Return the metrics that a task has over all its questions, in alphabetical order."""
         return sorted({key[4] for key in self._scores if key[3] == task and key[5] == "all"})
 
-    def kinds(self, task: str) -> list[str]:
-        """Return the question kinds that a task has scores for, in alphabetical order."""
-        slices = {key[5] for key in self._scores if key[3] == task}
-        return sorted(name.removeprefix("kind:") for name in slices if name.startswith("kind:"))
+    def facets(self, task: str) -> dict[str, list[str]]:
+        """Return what a task's scores are cut by, question kinds first, and the values in order."""
+        slices = {key[5] for key in self._scores if key[3] == task and ":" in key[5]}
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(slices, key=lambda name: (not name.startswith(f"{KIND}:"), name)):
+            facet, _, value = name.partition(":")
+            found[facet].append(value)
+        return dict(found)
 
 
 def _pooled(rows: Iterable[Row], *fields: str) -> dict[tuple[str, ...], Row]:
     found: dict[tuple[str, ...], Row] = {}
     for row in rows:
         key = (*(row[field] for field in fields), *figure_of(row))
-        if key not in found or row["seed"] == ALL_SEEDS:
+        if key not in found or row.get("seed") == ALL_SEEDS:
             found[key] = row
     return found
 
@@ -141,8 +230,8 @@ def _pooled(rows: Iterable[Row], *fields: str) -> dict[tuple[str, ...], Row]:
 def _delta(row: Row | None) -> Delta | None:
     if row is None:
         return None
-    p_values = row.get("p_value"), row.get("p_holm")
-    return Delta(row["difference"], row["ci_low"], row["ci_high"], row["n"], *p_values)
+    p_values = row.get("p_value"), row.get("p_study")
+    return Delta(row["difference"], row["ci_low"], row["ci_high"], row["n"], *p_values, row)
 
 
 def score_tables(results: Mapping[str, Any], layout: Layout) -> list[ScoreTable]:
@@ -160,9 +249,8 @@ def _table(index: Index, layout: Layout, backbone: str, figure: Headline) -> Sco
         if (score := index.score(NO_BACKBONE, name, figure))
     ]
     controls = tuple(name for name in layout.controls if any(name in row.deltas for row in rows))
-    return ScoreTable(
-        backbone, figure, controls, tuple(_mark_best(rows, layout.main_control)), tuple(baselines)
-    )
+    pairs = index.pairs(backbone, figure)
+    return ScoreTable(backbone, figure, controls, tuple(rows), tuple(baselines), pairs)
 
 
 def _method_rows(index: Index, layout: Layout, backbone: str, figure: Headline) -> Iterator[MethodRow]:
@@ -176,16 +264,6 @@ def _method_rows(index: Index, layout: Layout, backbone: str, figure: Headline) 
                 score=score,
                 deltas={name: delta for name, delta in found.items() if delta},
                 blank=index.score(backbone, method, figure, "blank"),
-                gap=index.gap(backbone, method, figure),
+                gaps=index.gaps(backbone, method, figure),
+                rank=index.rank(backbone, method, figure),
             )
-
-
-def _mark_best(rows: Sequence[MethodRow], control: str | None) -> list[MethodRow]:
-    top = max((row.score.value for row in rows if row.score.value is not None), default=None)
-    return [
-        replace(row, best=row.score.value == top and _beats(row.deltas.get(control or ""))) for row in rows
-    ]
-
-
-def _beats(delta: Delta | None) -> bool:
-    return delta is not None and delta.distinct and (delta.value or 0.0) > 0

@@ -34,6 +34,9 @@ def slice_name(name: str) -> str:
     """Return what a slice contains."""
     if name.startswith("kind:"):
         return f"kind “{name.removeprefix('kind:')}”"
+    if ":" in name:
+        facet, _, value = name.partition(":")
+        return f"{facet} “{value}”"
     return _SLICES.get(name) or f"{name} questions"
 
 
@@ -67,6 +70,17 @@ def p_value(value: float | None) -> str:
     if value is None:
         return ABSENT
     return "<0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def p_equals(value: float | None) -> str:
+    """Return a p value with its sign: = 0.032, or < 0.001."""
+    text = p_value(value)
+    return f"< {text[1:]}" if text.startswith("<") else f"= {text}"
+
+
+def effect(value: float | None) -> str:
+    """Return an effect size to two places, with its sign."""
+    return ABSENT if value is None else f"{value:+.2f}".replace("-", MINUS)
 
 
 def number(value: float | int | None) -> str:
