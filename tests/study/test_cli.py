@@ -28,7 +28,7 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         ("studies", "phantom-full"),
         ("methods", "copo-roi"),
         ("objectives", "mmedpo"),
-        ("tasks", "vqa-rad v1"),
+        ("tasks", "vqa-rad v2"),
         ("backbones", "tiny-llava"),
         ("families", "qwen-vl"),
         ("recipes", "image: roi-noise"),

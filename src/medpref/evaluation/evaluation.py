@@ -111,6 +111,7 @@ def _missing(sample: Sample, root: Path) -> Record:
         scores={},
         unscored=NO_ANSWER,
         region=relative_to(sample.region, root) if sample.region else None,
+        attributes=dict(sample.attributes),
     )
 
 

@@ -80,6 +80,7 @@ def make_log(
                 scores=scored.scores,
                 unscored=scored.unscored,
                 region=relative_to(sample.region, root) if sample.region else None,
+                attributes=dict(sample.attributes),
             )
         )
     return EvaluationLog(header, tuple(records))
