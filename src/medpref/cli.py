@@ -13,6 +13,7 @@ from medpref.commands.convert import convert
 from medpref.commands.doctor import doctor
 from medpref.commands.eval import evaluate
 from medpref.commands.export import export
+from medpref.commands.facts import facts
 from medpref.commands.generate import generate
 from medpref.commands.images import images
 from medpref.commands.kinds import kinds
@@ -178,6 +179,7 @@ app.command()(build)
 app.command()(convert)
 app.command()(merge)
 app.add_typer(images, name="images")
+app.add_typer(facts, name="facts")
 app.command("eval")(evaluate)
 app.command()(doctor)
 app.command()(generate)
