@@ -8,6 +8,8 @@ from typing import Any
 from medpref.backbones import model_families
 from medpref.errors import InputError
 from medpref.evaluation.conditions import conditions
+from medpref.evaluation.facts.extract import extractors
+from medpref.evaluation.facts.judges import judges
 from medpref.evaluation.radiology import metrics
 from medpref.evaluation.tasks import tasks
 from medpref.generation import engines
@@ -47,6 +49,8 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
     "builds": lambda: [(name, load_spec(path, BuildSpec).title) for name, path in bundled_builds().items()],
     "methods": lambda: [(name, f"{preset.summary} ({preset.source})") for name, preset in presets().items()],
     "objectives": lambda: [(name, objective.summary) for name, objective in objectives.items()],
+    "judges": lambda: [(name, judge.summary) for name, judge in judges.items()],
+    "extractors": lambda: [(name, extractor.summary) for name, extractor in extractors.items()],
     "metrics": lambda: [(name, metric.summary) for name, metric in metrics.items()],
     "conditions": lambda: [(name, condition.summary) for name, condition in conditions.items()],
     "tasks": lambda: [(f"{name} v{task.version}", task.summary) for name, task in tasks.items()],
