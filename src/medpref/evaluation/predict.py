@@ -6,6 +6,7 @@ from pathlib import Path
 from medpref.backbones.base import Backbone
 from medpref.backbones.sampling import Sampling
 from medpref.errors import InputError
+from medpref.evaluation.likelihood import NOTHING, ChoiceScores, likelihood_scores
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record
 from medpref.evaluation.tasks.base import Task
 from medpref.files import relative_to
@@ -61,11 +62,21 @@ def predict(
 
 
 def make_log(
-    header: LogHeader, task: Task, samples: Sequence[Sample], answers: Sequence[str], root: Path
+    header: LogHeader,
+    task: Task,
+    samples: Sequence[Sample],
+    answers: Sequence[str],
+    root: Path,
+    choices: Sequence[ChoiceScores] | None = None,
 ) -> EvaluationLog:
-    """Score answers and put everything about them into a log, image files relative to `root`."""
+    """Score answers and put everything about them into a log, image files relative to `root`.
+
+    Where `choices` are given, in step with the samples, the scores of closed answers by likelihood stand
+    beside those of the generated ones.
+    """
     records = []
-    for sample, answer in zip(samples, answers, strict=True):
+    likely = choices if choices is not None else [NOTHING] * len(samples)
+    for sample, answer, choice in zip(samples, answers, likely, strict=True):
         scored = task.score(sample, answer)
         records.append(
             Record(
@@ -77,9 +88,10 @@ def make_log(
                 gold=sample.gold,
                 kinds=sample.kinds,
                 closed=sample.closed,
-                scores=scored.scores,
+                scores={**scored.scores, **likelihood_scores(sample.gold, choice)},
                 unscored=scored.unscored,
                 region=relative_to(sample.region, root) if sample.region else None,
+                choice_logps=dict(choice.logps),
                 attributes=dict(sample.attributes),
             )
         )

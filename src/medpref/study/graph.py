@@ -51,6 +51,7 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
     asked = {
         "study": study.study,
         "conditions": list(study.conditions),
+        "likelihood": study.likelihood,
         "batch": study.generation_batch,
         "tasks": list(study.tasks),
     }

@@ -73,6 +73,7 @@ class StudySpec(Strict):
         tasks: what is asked on the test split.
         seeds: one whole run each: start, SFT and methods.
         conditions: how the test samples are shown, beside ``normal``: ``blank`` for a uniform image, …
+        likelihood: also score closed answers by how likely the model finds them.
         on_bad_row: put rows that fail a check aside, or stop at the first.
         on_too_long: stop at a pair that does not fit the context, or leave it out, counted and named.
         generation_batch: questions that are answered at a time.
@@ -92,6 +93,7 @@ class StudySpec(Strict):
     tasks: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     conditions: tuple[str, ...] = ("normal", "blank")
+    likelihood: bool = True
     on_bad_row: Literal["quarantine", "fatal"] = "quarantine"
     on_too_long: Literal["fatal", "skip"] = "fatal"
     generation_batch: int = Field(256, ge=1)

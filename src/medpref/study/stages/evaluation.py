@@ -7,6 +7,7 @@ from medpref.backbones.base import Backbone
 from medpref.errors import InputError
 from medpref.evaluation.baselines import BASELINES, Answered
 from medpref.evaluation.conditions import ConditionContext, conditions
+from medpref.evaluation.likelihood import predict_choices, spellings
 from medpref.evaluation.log import LogHeader, mean_score
 from medpref.evaluation.predict import make_log, predict
 from medpref.evaluation.tasks import tasks
@@ -52,39 +53,54 @@ def evaluate(context: StageContext) -> None:
     backbone = load_model(folder / "model")
     inputs = InputCache(backbone)
     samples = {task: read_split(context.needs["data"], "test", task) for task in params["tasks"]}
+    # Drawn images are shared by all evaluations of the run: they are named by content.
+    drawn = context.run / "shown"
     shown = {
-        (task, name): conditions[name].show(samples[task], ConditionContext(context.folder / "shown" / name))
+        (task, name): conditions[name].show(samples[task], ConditionContext(drawn / name))
         for task in params["tasks"]
         for name in params["conditions"]
     }
-    context.expect(sum(map(len, shown.values())))
-    for task in params["tasks"]:
-        for condition in params["conditions"]:
-            header = LogHeader(
-                study=params["study"],
-                backbone=params["backbone"],
-                method=params["method"],
-                seed=params["seed"],
-                task=task,
-                task_version=tasks[task].version,
-                condition=condition,
-                split="test",
-                model=read_json(folder / "model.json")["fingerprint"],
-                decoding={"strategy": "greedy", "max_new_tokens": tasks[task].max_new_tokens},
-            )
-            answers = predict(
+    # A condition that applies to none of a task's samples has no log.
+    shown = {key: samples for key, samples in shown.items() if samples}
+    likely = [sum(1 for sample in own if spellings(sample)) for own in shown.values()]
+    context.expect(sum(map(len, shown.values())) + (sum(likely) if params["likelihood"] else 0))
+    for (task, condition), asked in shown.items():
+        header = LogHeader(
+            study=params["study"],
+            backbone=params["backbone"],
+            method=params["method"],
+            seed=params["seed"],
+            task=task,
+            task_version=tasks[task].version,
+            condition=condition,
+            split="test",
+            model=read_json(folder / "model.json")["fingerprint"],
+            decoding={"strategy": "greedy", "max_new_tokens": tasks[task].max_new_tokens},
+        )
+        answers = predict(
+            backbone,
+            asked,
+            context.folder / f"{task}.{condition}.predictions.jsonl",
+            max_new_tokens=tasks[task].max_new_tokens,
+            batch=params["batch"],
+            blank=conditions[condition].blank,
+            inputs=inputs,
+            fingerprint=header.model,
+            advance=context.advance,
+        )
+        choices = None
+        if params["likelihood"]:
+            choices = predict_choices(
                 backbone,
-                shown[task, condition],
-                context.folder / f"{task}.{condition}.predictions.jsonl",
-                max_new_tokens=tasks[task].max_new_tokens,
-                batch=params["batch"],
+                asked,
+                context.folder / f"{task}.{condition}.choices.jsonl",
                 blank=conditions[condition].blank,
                 inputs=inputs,
                 fingerprint=header.model,
                 advance=context.advance,
             )
-            log = make_log(header, tasks[task], shown[task, condition], answers, context.run)
-            log.write(context.folder / f"{task}.{condition}.eval.jsonl")
+        log = make_log(header, tasks[task], asked, answers, context.run, choices)
+        log.write(context.folder / f"{task}.{condition}.eval.jsonl")
     rows = [row for _, row in read_jsonl(folder / "training.jsonl")]
     write_jsonl(context.folder / "training.jsonl", rows)
 
