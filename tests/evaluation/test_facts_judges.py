@@ -44,7 +44,7 @@ def kappa(part: str) -> float:
 def test_the_rules_agree_with_people_as_far_as_the_documentation_says() -> None:
     assert len(CASES["tuned"]) + len(CASES["held_out"]) >= 60
     assert kappa("tuned") == pytest.approx(1.0)
-    assert kappa("held_out") == pytest.approx(0.48, abs=0.005)
+    assert kappa("held_out") == pytest.approx(0.44, abs=0.005)
 
 
 @given(st.text(max_size=200), st.text(max_size=400))
