@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from medpref.endpoints import endpoint
 from medpref.errors import InputError
 from medpref.files import read_json, read_jsonl
 from medpref.pairs.llm.agreement import krippendorff_alpha, mean_difference
-from medpref.pairs.pair import Pair, ResponseRole
+from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.pairs.recipes import RecipeContext, weight_recipes
 from medpref.pairs.recipes.judged import QUARANTINE, REPORT, SCORES
 from medpref.pairs.recipes.weights import standardise
@@ -248,6 +249,18 @@ def test_faulty_confidences_are_named(panel: Panel, line: str) -> None:
     file.write_text(f'{{"id": "b", "confidence": 1}}\n{line}\n')
     with pytest.raises(InputError, match=r"confidence\.jsonl, line 2"):
         panel(confidence_file=file)
+
+
+def test_images_go_to_the_judges_that_are_allowed_them(
+    panel: Panel, server: Server, make_image: Callable[..., Path]
+) -> None:
+    panel.says(lambda *_: 0.5)
+    image = {ImageRole.CLEAN: (make_image("a.png"),)}
+    shown = replace(PAIRS[0], prompt="<image>\nQuestion a?", images=image)
+    judges = [{**panel.judge("kind"), "allow_images": True}, panel.judge("strict")]
+    panel([shown], judges=judges)
+    sent = {body["model"]: "image_url" in json.dumps(body) for body in server.requests}
+    assert sent == {"kind": True, "strict": False}
 
 
 def test_a_dry_run_asks_nobody(panel: Panel, server: Server) -> None:

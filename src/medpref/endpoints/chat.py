@@ -60,11 +60,28 @@ def read_completion(body: Mapping[str, Any]) -> Completion:
         )
     if not isinstance(text, str):
         raise RefusedError("the response holds no text")
-    # Halves of surrogate pairs, which JSON can hold, cannot be written again.
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return Completion(
-        text.strip(), FINISH[finish], _used(body, "completion_tokens"), _used(body, "prompt_tokens")
+        _whole(text).strip(), FINISH[finish], _used(body, "completion_tokens"), _used(body, "prompt_tokens")
     )
+
+
+def read_anyway(body: Mapping[str, Any]) -> Completion | None:
+    """Return what a model said in a response that `read_completion` refuses; None where it said nothing.
+
+    It is there to be looked at; how it ended is not told, and the text may be a part of an answer.
+    """
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    text = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(text, str):
+        return None
+    return Completion(_whole(text), "length", _used(body, "completion_tokens"), _used(body, "prompt_tokens"))
+
+
+def _whole(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _used(body: Mapping[str, Any], name: str) -> int | None:

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from medpref.errors import InputError, RunError
 
@@ -24,6 +24,8 @@ FIRST_WAIT = 0.5
 """Seconds before the second try; each later wait is twice as long."""
 LONGEST_REASON = 300
 """The most characters of a server's own words that are repeated."""
+# What a shell takes for a variable's name; most keys are longer or hold a dash.
+VARIABLE = re.compile(r"[A-Za-z_]\w{0,47}", re.ASCII)
 # What waiting may mend: a server that is busy, restarting, or behind a proxy that gave up.
 TRANSIENT = frozenset({408, 409, 425, 429}) | frozenset(range(500, 600))
 # What no question can mend: each has its remedy.
@@ -54,6 +56,14 @@ class ConnectionSettings(BaseModel):
     retries: int = Field(5, ge=0)
     longest_wait: float = Field(120.0, ge=0)
     trust_env: bool = False
+
+    @field_validator("key_variable")
+    @classmethod
+    def _name(cls, name: str | None) -> str | None:
+        # Not repeated: it may be the key, pasted into the wrong place.
+        if name is not None and not VARIABLE.fullmatch(name):
+            raise ValueError("this is no environment variable's name; name the variable, not the key itself")
+        return name
 
 
 async def _at_once() -> None:
@@ -198,12 +208,11 @@ class Endpoint:
         return f"status {response.status_code}" + (f": {words}" if words else "")
 
     def _wait(self, attempt: int, asked: float | None) -> float:
-        """Return the seconds before the next try: what the server asked for, or twice as long each time."""
-        if asked is not None:
-            return asked
+        """Return the seconds before the next try: twice as long each time, and what the server asked for."""
         # Up to a half less, so that many clients do not come back at once.
-        wait: float = FIRST_WAIT * 2**attempt * self._random.uniform(0.5, 1)
-        return min(self._settings.longest_wait, wait)
+        own: float = FIRST_WAIT * 2**attempt * self._random.uniform(0.5, 1)
+        # A server that asks for no wait at all is still not asked at once, again and again.
+        return max(asked or 0.0, min(self._settings.longest_wait, own))
 
 
 class _TryAgainError(Exception):
@@ -247,7 +256,7 @@ def retry_after(header: str | None) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
@@ -258,7 +267,8 @@ def scrub(text: str, key: str | None) -> str:
         text = text.replace(key, "***")
     text = re.sub(r"data:[\w/+.-]*;base64,[A-Za-z0-9+/=_-]*", "(an image)", text)
     text = re.sub(r"[A-Za-z0-9+/=_-]{80,}", "(data)", text)
-    text = " ".join(text.split())
+    # Halves of surrogate pairs, which JSON can hold, cannot be written again.
+    text = " ".join(text.encode(errors="replace").decode().split())
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
 
 

@@ -59,7 +59,7 @@ def post_each(
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 # Answers first: they are worth keeping, even if another one ends it all.
-                for future in sorted(done, key=lambda each: each.exception() is not None):
+                for future in sorted(done, key=_went_wrong):
                     made, thing = future.result(), asked.pop(future)
                     if isinstance(made, RefusedError):
                         in_a_row = in_a_row + 1 if made.transient else 0
@@ -71,3 +71,7 @@ def post_each(
         finally:
             for future in running:
                 future.cancel()
+
+
+def _went_wrong(future: "Future[R | RefusedError]") -> bool:
+    return future.exception() is not None or isinstance(future.result(), RefusedError)

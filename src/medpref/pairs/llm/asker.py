@@ -2,17 +2,25 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from medpref.endpoints.chat import read_completion
 from medpref.endpoints.endpoint import Endpoint, RefusedError
 from medpref.endpoints.many import post_each
 from medpref.endpoints.rate import RateLimit
 from medpref.pairs.llm.cache import ReplyCache, default_cache
-from medpref.pairs.llm.cost import announce, estimate, prompt_tokens, reply_cost
-from medpref.pairs.llm.request import Refusal, Reply, Request
+from medpref.pairs.llm.cost import (
+    FollowUps,
+    announce,
+    check_limit,
+    check_spent,
+    estimate,
+    prompt_tokens,
+    reply_cost,
+)
+from medpref.pairs.llm.request import Refusal, Reply, Request, read_made
 from medpref.pairs.llm.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -41,6 +49,19 @@ class Asker(ABC):
         self.spent = 0.0
         self._seen: set[str] = set()
 
+    def foresee(self, requests: Sequence[Request], more: FollowUps) -> None:
+        """Tell what `requests` will cost and what that may become; nothing is asked.
+
+        Raises:
+            InputError: already the requests themselves may cost more than the settings allow.
+        """
+        by_key = {request.key(self.settings): request for request in requests}
+        todo = {key: request for key, request in by_key.items() if self._known(key) is None}
+        expected = estimate(todo.values(), len(by_key) - len(todo), self.settings)
+        announce(expected, more, self.settings)
+        self._seen.update(by_key)
+        check_limit(expected, self.spent, self.settings)
+
     def ask(self, requests: Sequence[Request], advance: Callable[[int], None] = lambda _: None) -> list[Made]:
         """Return a reply or a refusal for each request, in order; equal requests are asked once.
 
@@ -49,22 +70,24 @@ class Asker(ABC):
             RunError: the endpoint cannot be reached, or keeps failing. What came is kept.
         """
         keys = [request.key(self.settings) for request in requests]
-        self._seen.update(keys)
-        by_key = dict(zip(keys, requests, strict=True))
-        found: dict[str, Made] = {key: reply for key in by_key if (reply := self.cache.get(key))}
-        self.kept += len(found)
-        todo = {key: request for key, request in by_key.items() if key not in found}
-        announce(estimate(todo.values(), len(found), self.settings), self.spent, self.settings)
         times = Counter(keys)
+        by_key = dict(zip(keys, requests, strict=True))
+        found = self._find(by_key)
+        todo = {key: request for key, request in by_key.items() if key not in found}
+        expected = estimate(todo.values(), len(found), self.settings)
+        if not self._seen.issuperset(todo):
+            announce(expected, FollowUps(), self.settings)
+        self._seen.update(keys)
+        check_limit(expected, self.spent, self.settings)
         advance(sum(times[key] for key in found))
         if todo:
-            for key, made in self._get(todo):
-                found[key] = made
-                if isinstance(made, Reply):
-                    self.cache.put(key, made)
-                    self.asked += 1
-                    self.spent += reply_cost(todo[key], made, self.settings)
-                advance(times[key])
+            with closing(self._get(todo)) as coming:
+                for key, made in coming:
+                    found[key] = made
+                    self._keep(key, todo[key], made)
+                    advance(times[key])
+                    if len(found) < len(by_key):
+                        check_spent(self.spent, self.settings)
         return [found[key] for key in keys]
 
     def told(self) -> dict[str, Any]:
@@ -73,8 +96,35 @@ class Asker(ABC):
         cost = {"cost": self.spent, "currency": prices.currency} if prices else {}
         return {"asked": self.asked, "kept": self.kept, **cost}
 
+    def _find(self, requests: Mapping[str, Request]) -> dict[str, Made]:
+        """Return what is known of `requests`; what was not in the cache is put there and counted."""
+        found: dict[str, Made] = {}
+        for key, request in requests.items():
+            if reply := self.cache.get(key):
+                found[key] = reply
+                self.kept += 1
+            elif given := self._given(key):
+                found[key] = given
+                self._keep(key, request, given)
+        return found
+
+    def _known(self, key: str) -> Made | None:
+        return self.cache.get(key) or self._given(key)
+
+    def _keep(self, key: str, request: Request, made: Made) -> None:
+        if isinstance(made, Reply):
+            self.cache.put(key, made)
+        said = made if isinstance(made, Reply) else made.said
+        if said is not None:
+            self.asked += 1
+            self.spent += reply_cost(request, said, self.settings)
+
+    def _given(self, key: str) -> Made | None:
+        """Return what came back of a request without asking now; nothing, for those who ask at once."""
+        return None
+
     @abstractmethod
-    def _get(self, requests: Mapping[str, Request]) -> Iterator[tuple[str, Made]]:
+    def _get(self, requests: Mapping[str, Request]) -> Generator[tuple[str, Made], None, None]:
         """Yield each request's key with what came back."""
 
 
@@ -85,7 +135,7 @@ class LiveAsker(Asker):
         super().__init__(settings)
         self._limit = RateLimit(settings.requests_per_minute, settings.tokens_per_minute)
 
-    def _get(self, requests: Mapping[str, Request]) -> Iterator[tuple[str, Made]]:
+    def _get(self, requests: Mapping[str, Request]) -> Generator[tuple[str, Made], None, None]:
         """Yield replies as they come. Raises `InputError` where the key's variable is not set."""
         # Not before something is asked: kept replies need no key.
         endpoint = Endpoint(self.settings.endpoint, self.settings)
@@ -93,7 +143,7 @@ class LiveAsker(Asker):
         for (key, _), made in post_each(endpoint, requests.items(), post, self.settings.concurrency):
             yield key, Refusal(made.reason) if isinstance(made, RefusedError) else made
 
-    async def _post(self, endpoint: Endpoint, client: "AsyncClient", thing: tuple[str, Request]) -> Reply:
+    async def _post(self, endpoint: Endpoint, client: "AsyncClient", thing: tuple[str, Request]) -> Made:
         import anyio
 
         _, request = thing
@@ -101,5 +151,4 @@ class LiveAsker(Asker):
         body = await anyio.to_thread.run_sync(request.body, self.settings)
         tokens = prompt_tokens(request, self.settings) + self.settings.max_tokens
         admit = partial(self._limit.admit, tokens)
-        made = read_completion(await endpoint.post(client, "chat/completions", body, admit))
-        return Reply(made.text, made.finish, made.prompt_tokens, made.tokens)
+        return read_made(await endpoint.post(client, "chat/completions", body, admit))

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from medpref.files import write_bytes
+from medpref.files import disk_errors, write_bytes
 from medpref.pairs.llm.request import Reply
 
 
@@ -12,7 +12,7 @@ class ReplyCache:
     """Replies by key, in a folder that several runs may share.
 
     Args:
-        folder: where they are kept; made when the first one comes.
+        folder: where they are kept; made when the first one comes, and then for this user alone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,6 +28,9 @@ class ReplyCache:
     def put(self, key: str, reply: Reply) -> None:
         """Keep a reply. Raises `RunError` where the folder cannot be written."""
         data = json.dumps(reply.to_row(), ensure_ascii=False).encode()
+        with disk_errors(self.folder):
+            # Replies may repeat what reports say of patients; a folder that is there keeps its rights.
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_bytes(self._path(key), data, durable=False)
 
     def _path(self, key: str) -> Path:

@@ -57,7 +57,8 @@ def ask_checked(
         for (number, request), reply in zip(waiting.items(), made, strict=True):
             outcome = outcomes[number]
             if isinstance(reply, Refusal):
-                outcomes[number] = replace(outcome, reason=reply.reason)
+                said = (*outcome.replies, *([reply.said.text] if reply.said else []))
+                outcomes[number] = Outcome(None, reply.reason, said)
                 continue
             said = (*outcome.replies, reply.text)
             try:

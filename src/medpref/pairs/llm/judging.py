@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from medpref.pairs.llm.asker import Asker
 from medpref.pairs.llm.checked import ask_checked
+from medpref.pairs.llm.cost import FollowUps
 from medpref.pairs.llm.prompts import Opinion, again_messages, judge_messages
 from medpref.pairs.llm.replies import Judged, read_reply
 from medpref.pairs.llm.request import Message, Reply, Request
@@ -70,7 +71,8 @@ def judge(
     """Return the judges' verdicts on pairs, in order.
 
     In the first round the judges know nothing of each other. Pairs whose scores differ by more than
-    `tolerance` are judged again, each judge being told all opinions, for at most `rounds` rounds.
+    `tolerance` are judged again, each judge being told all opinions, for at most `rounds` rounds. What it
+    will cost is told, and held against the limits, for all judges before the first of them is asked.
 
     Args:
         pairs: with chosen and rejected responses.
@@ -86,6 +88,7 @@ def judge(
     """
     verdicts = [Verdict(pair) for pair in pairs]
     talks = [{pair.id: _Talk(_first(asker, pair)) for pair in pairs} for asker in askers]
+    _foresee(verdicts, talks, askers, seed, rounds, repairs)
     open_ = verdicts
     for number in range(rounds):
         for verdict in open_:
@@ -126,6 +129,35 @@ def _images(asker: Asker, pair: Pair) -> tuple[Path, ...]:
     return pair.images.get(ImageRole.CLEAN, ()) if asker.settings.allow_images else ()
 
 
+def _foresee(
+    verdicts: Sequence[Verdict],
+    talks: Sequence[Mapping[str, _Talk]],
+    askers: Sequence[Asker],
+    seed: Seed,
+    rounds: int,
+    repairs: int,
+) -> None:
+    """Tell what the first round will cost, and what it all may become; nobody is asked."""
+    alone = len(askers) == 1
+    more = FollowUps((1 if alone else rounds) * (1 + repairs) - 1, 0 if alone else len(askers))
+    for place, asker in enumerate(askers):
+        asker.foresee(_requests(asker, place, verdicts, talks[place], seed), more)
+
+
+def _requests(
+    asker: Asker, place: int, open_: Sequence[Verdict], talks: Mapping[str, _Talk], seed: Seed
+) -> list[Request]:
+    return [
+        Request(
+            verdict.pair.id,
+            talks[verdict.pair.id].messages,
+            _images(asker, verdict.pair),
+            seed(place, verdict.pair.id),
+        )
+        for verdict in open_
+    ]
+
+
 def _tell(open_: Sequence[Verdict], talks: Mapping[str, _Talk], place: int) -> None:
     """Add the opinions of the round before to one judge's conversations."""
     for verdict in open_:
@@ -149,15 +181,7 @@ def _ask_one(
     def read(_: int, reply: Reply) -> Judged:
         return read_reply(reply.text, reply.finish, Judged)
 
-    requests = [
-        Request(
-            verdict.pair.id,
-            talks[verdict.pair.id].messages,
-            _images(asker, verdict.pair),
-            seed(place, verdict.pair.id),
-        )
-        for verdict in open_
-    ]
+    requests = _requests(asker, place, open_, talks, seed)
     for verdict, outcome in zip(open_, ask_checked(asker, requests, read, repairs), strict=True):
         if outcome.value is None:
             verdict.faults.append((number, place, outcome.reason, outcome.replies))

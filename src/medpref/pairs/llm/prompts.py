@@ -16,7 +16,7 @@ from medpref.pairs.pair import IMAGE_PLACEHOLDER, Pair, ResponseRole
 from medpref.registry import Registry
 
 LONGEST_REPEATED = 2000
-"""The most characters of a faulty reply that are shown to the model again."""
+"""The most characters of an earlier reply that are shown to the model again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from medpref.pairs.llm.prompts import leaks
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, Change
@@ -50,6 +50,14 @@ class Judged(BaseModel):
     score: float = Field(ge=0, le=1, allow_inf_nan=False)
     reason: str = ""
 
+    @field_validator("score", mode="before")
+    @classmethod
+    def _a_number(cls, score: Any) -> Any:
+        # "0.7" is meant as a number; true is not.
+        if isinstance(score, bool):
+            raise ValueError("a score is a number")
+        return score
+
 
 class Task(NamedTuple):
     """What a written response is held against.
@@ -70,7 +78,7 @@ class Task(NamedTuple):
 
 
 def read_reply(text: str, finish: str, model: type[ModelT]) -> ModelT:
-    """Return a reply's JSON object, checked; a code fence around it is no matter.
+    """Return a reply's JSON object, checked; a code fence or words around it are no matter.
 
     Raises:
         FaultyReplyError: it was cut short, is no JSON object, or has another form.
@@ -80,7 +88,7 @@ def read_reply(text: str, finish: str, model: type[ModelT]) -> ModelT:
     bare = text.strip()
     fenced = FENCE.match(bare)
     try:
-        value: Any = json.loads(fenced[1] if fenced else bare)
+        value: Any = json.loads(fenced[1] if fenced else bare[bare.find("{") : bare.rfind("}") + 1] or bare)
     except (ValueError, RecursionError):
         raise FaultyReplyError("it is no JSON object") from None
     try:
@@ -154,9 +162,9 @@ def _wrong_length(made: Written, task: Task) -> str | None:
     count, right = len(words(made.rejected)), len(words(task.chosen))
     least, most = task.ratio
     if count > most * right + SLACK:
-        return f"rejected has {count} words, far more than the correct answer's {right}"
+        return f"rejected has far more words than the correct answer ({count} to {right})"
     if count < least * right - SLACK:
-        return f"rejected has {count} words, far fewer than the correct answer's {right}"
+        return f"rejected has far fewer words than the correct answer ({count} to {right})"
     return None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medpref.endpoints.chat import image_part
+from medpref.endpoints.chat import Completion, image_part, read_anyway, read_completion
 from medpref.endpoints.endpoint import RefusedError
 from medpref.errors import InputError
 from medpref.files import cached_file_hash, content_hash
@@ -96,14 +96,39 @@ class Reply:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Reply":
         """Return the reply that `to_row` made `row` of. Raises `TypeError` for other rows."""
-        return cls(**row)
+        reply = cls(**row)
+        if not (isinstance(reply.text, str) and isinstance(reply.finish, str)):
+            raise TypeError("text and finish are texts")
+        if not all(count is None or type(count) is int for count in (reply.prompt_tokens, reply.tokens)):
+            raise TypeError("counts are whole numbers")
+        return reply
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request without a reply, and why; without secrets and image bytes."""
+    """A request without a reply, and why.
+
+    Attributes:
+        reason: without secrets and image bytes.
+        said: what the model said nonetheless, such as before a content filter stopped it.
+    """
 
     reason: str
+    said: Reply | None = None
+
+
+def read_made(body: Mapping[str, Any]) -> Reply | Refusal:
+    """Return the reply that an endpoint's response holds, or why it is none."""
+    try:
+        made = read_completion(body)
+    except RefusedError as refused:
+        said = read_anyway(body)
+        return Refusal(refused.reason, _reply(said) if said else None)
+    return _reply(made)
+
+
+def _reply(made: Completion) -> Reply:
+    return Reply(made.text, made.finish, made.prompt_tokens, made.tokens)
 
 
 def _image_part(path: Path) -> dict[str, Any]:

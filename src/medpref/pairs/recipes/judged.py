@@ -45,6 +45,9 @@ class JudgesSettings(WeightSettings):
         confidence_share: what the confidence is of a pair's score, where it has one; the rest is the judges'.
     """
 
+    # A key that is pasted into the wrong place is not repeated.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     judges: tuple[JudgeSettings, ...] = Field(min_length=1)
     rounds: int = Field(5, ge=1, le=5)
     tolerance: float = Field(0.1, ge=0, le=1)

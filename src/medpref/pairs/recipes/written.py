@@ -12,6 +12,7 @@ from medpref.files import UserPath, write_json, write_jsonl
 from medpref.pairs.llm.asker import Asker, LiveAsker
 from medpref.pairs.llm.batch import BatchAsker
 from medpref.pairs.llm.checked import Outcome, ask_checked
+from medpref.pairs.llm.cost import FollowUps
 from medpref.pairs.llm.prompts import error_kinds, question_text, version, write_messages
 from medpref.pairs.llm.replies import Task, Written, find_change, read_written
 from medpref.pairs.llm.request import Reply, Request
@@ -60,6 +61,8 @@ class WriteSettings(ModelSettings):
             raise ValueError("mode: batch and batch_file belong together")
         if self.results and self.mode != "batch":
             raise ValueError("results_file needs mode: batch")
+        if self.batch_file in self.results:
+            raise ValueError("batch_file would be written over results_file: give it another name")
         return self
 
     @property
@@ -100,6 +103,7 @@ def write(pairs: Sequence[Pair], settings: WriteSettings, context: RecipeContext
         return read_written(reply.text, reply.finish, tasks[number])
 
     asker = ASKERS[settings.mode](settings)
+    asker.foresee(requests, FollowUps(settings.repairs))
     outcomes = ask_checked(asker, requests, read, settings.repairs, context.advance)
     made = []
     for pair, error, outcome in zip(pairs, errors, outcomes, strict=True):
