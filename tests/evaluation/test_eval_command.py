@@ -126,6 +126,37 @@ def test_a_published_split_says_when_it_is_not_whole(
     assert rows_of(tmp_path / "out")["baseline:majority", "accuracy", "closed"]["value"] == 1
 
 
+def test_reports_are_scored_by_their_facts_and_say_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    golds = {"a": "There is a left effusion. The heart is normal.", "b": "No pneumothorax."}
+    rows = [{"id": key, "question": "Describe.", "answer": text} for key, text in golds.items()]
+    data = write(tmp_path / "reports.jsonl", rows)
+    said = [{"id": "a", "text": "There is a left effusion."}, {"id": "b", "text": "There is a pneumothorax."}]
+    given = write(tmp_path / "given.jsonl", said)
+    options = ["--task", "report", "--data", data, "--predictions", given, "--out", tmp_path / "out"]
+    assert call(monkeypatch, *options, "--name", "m", "--judge", "rules", "--metric", "radgraph-f1") == 0
+    rows_by = rows_of(tmp_path / "out")
+    # Of two facts one is entailed; the only other one is contradicted.
+    assert rows_by["m", "fact_comp", "all"]["value"] == pytest.approx((0.5 + 0) / 2)
+    assert rows_by["m", "fact_hall", "all"]["value"] == pytest.approx((0 + 1) / 2)
+    assert rows_by["m", "fact_precision", "all"]["value"] == pytest.approx(0.5)
+    assert rows_by["m", "distinct_rate", "all"]["value"] == 1
+    assert ("m", "radgraph-f1", "all") not in rows_by, "unscored is no zero"
+    untold = json.loads((tmp_path / "out" / "results.json").read_text())["unscored_metrics"]
+    assert [(row["metric"], row["n"]) for row in untold] == [("radgraph-f1", 2)]
+    assert "radgraph-f1: 2 of m unscored" in capsys.readouterr().out
+
+
+def test_judges_read_reports_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], questions: Path, tmp_path: Path
+) -> None:
+    options = ["--data", questions, "--predictions", questions, "--out", tmp_path / "out"]
+    assert call(monkeypatch, *options, "--judge", "rules") == 2
+    assert call(monkeypatch, *options, "--metric", "green") == 2
+    assert "are no reports" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -47,6 +47,18 @@ def evaluate(
         list[str] | None, typer.Option(help="How images are shown, several times: medpref ls conditions.")
     ] = None,
     split: Annotated[str, typer.Option(help="The split that is asked.")] = "test",
+    likelihood: Annotated[
+        bool, typer.Option(help="Also score closed answers by how likely the model finds them.")
+    ] = True,
+    judge: Annotated[
+        str | None, typer.Option(help="Who labels the facts of reports, such as rules: medpref ls judges.")
+    ] = None,
+    judge_settings: Annotated[
+        list[str] | None, typer.Option("--judge-set", help="A setting of the judge: KEY=VALUE.")
+    ] = None,
+    facts: Annotated[
+        Path | None, typer.Option(help="The references' facts; split off by rules where not given.")
+    ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A radiology metric of another package, for reports: medpref ls metrics."),
@@ -79,6 +91,8 @@ def evaluate(
     screen, progress = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     chosen = tasks[task]
     check_metrics(metric or (), chosen)
+    if judge is not None and not chosen.reports:
+        raise InputError(f"the answers of {task} are no reports", where="--judge")
     folder = (target or Path("evals") / task).resolve()
     found = _read(chosen, data or [], source, images, split, folder, shown=predictions is None)
     found = _limited(found, limit)
@@ -92,8 +106,11 @@ def evaluate(
         _score_given(chosen, found, predictions, label, split, folder, progress)
     else:
         said = read_settings(settings or [])
-        _ask(chosen, found, str(model), label, condition or ["normal"], split, batch, folder, said, progress)
+        shown = condition or ["normal"]
+        _ask(chosen, found, str(model), label, shown, split, batch, likelihood, folder, said, progress)
     write_baselines(chosen, found, split, folder)
+    if judge is not None:
+        _add_facts(folder, label, chosen, judge, read_settings(judge_settings or []), facts)
     _add_metrics(folder, label, chosen, metric or [], metric_python)
     results = write_results(folder, control)
     print_scores(results, screen)
@@ -183,6 +200,7 @@ def _ask(
     shown: list[str],
     split: str,
     batch: int,
+    likelihood: bool,
     folder: Path,
     settings: dict[str, Any],
     console: Console,
@@ -190,6 +208,7 @@ def _ask(
     """Ask the model under each condition, with a bar and the rate."""
     from medpref.evaluation.conditions import ConditionContext, conditions
     from medpref.evaluation.evaluation import header
+    from medpref.evaluation.likelihood import predict_choices
     from medpref.evaluation.predict import make_log, predict
     from medpref.generation import engines
     from medpref.generation.local import LocalEngine
@@ -229,8 +248,31 @@ def _ask(
         console.print(
             f"{condition}: {len(samples):,} samples in {seconds:.1f} s, {rate:.1f} a second", highlight=False
         )
-        log = make_log(about, task, samples, answers, folder)
+        choices = None
+        if likelihood:
+            choices = predict_choices(
+                backbone,
+                samples,
+                place / f"{task.name}.{condition}.choices.jsonl",
+                blank=conditions[condition].blank,
+                inputs=inputs,
+                fingerprint=fingerprint,
+            )
+        log = make_log(about, task, samples, answers, folder, choices)
         log.write(place / f"{task.name}.{condition}.eval.jsonl")
+
+
+def _add_facts(
+    folder: Path, name: str, task: "Task", judge: str, settings: dict[str, Any], file: Path | None
+) -> None:
+    from medpref.evaluation.facts.judges import judges
+    from medpref.evaluation.log import read_log
+    from medpref.evaluation.report_metrics import Facts, read_given_facts, with_facts
+
+    facts = Facts(judges[judge].make(settings), read_given_facts(file))
+    for path in sorted((folder / "logs" / name).glob(f"{task.name}.*.eval.jsonl")):
+        replies = path.with_name(path.name.replace(".eval.", f".{judge}-judged."))
+        with_facts(read_log(path), facts, replies).write(path)
 
 
 def _add_metrics(folder: Path, name: str, task: "Task", metrics: list[str], python: str | None) -> None:

@@ -1,15 +1,70 @@
-"""Radiology metrics of other packages, put into the logs of reports and captions."""
+"""What reports are scored by beside their words: facts with a judge, and metrics of other packages."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medpref.errors import InputError
+from medpref.evaluation.facts.answers import FactCase, score_facts
+from medpref.evaluation.facts.extract import split_facts
+from medpref.evaluation.facts.files import read_facts
+from medpref.evaluation.facts.judges import Judge
 from medpref.evaluation.log import EvaluationLog, Record
 from medpref.evaluation.radiology import Unscored, metrics, score_reports
 from medpref.evaluation.tasks import Task
+
+FACTS = "facts"
+"""Under which a record tells why its facts are unscored."""
+
+
+class Facts(NamedTuple):
+    """What answers' facts are judged by.
+
+    Attributes:
+        judge: labels them.
+        given: the references' facts by sample; those that are not here are split off the reference by rules.
+    """
+
+    judge: Judge
+    given: Mapping[str, tuple[str, ...]]
+
+
+def read_given_facts(path: Path | None) -> dict[str, tuple[str, ...]]:
+    """Read the references' facts by sample, none where there is no file. Raises as `read_facts` does."""
+    return {} if path is None else {row.id: tuple(row.facts) for row in read_facts(path)}
+
+
+def with_facts(log: EvaluationLog, facts: Facts, path: Path | None = None) -> EvaluationLog:
+    """Return a log with ``fact_comp``, ``fact_hall``, ``fact_precision`` and ``fact_f1``, or why not.
+
+    Args:
+        log: of reports or captions.
+        facts: the judge, and facts that are known.
+        path: where the judge's replies are kept; started again, it is asked for the others only.
+
+    Raises:
+        InputError, RunError: as `score_facts` does.
+    """
+    records = [record for record in log.records if record.unscored is None]
+    cases = [
+        FactCase(
+            record.id,
+            facts.given.get(record.id) or tuple(split_facts(record.gold)),
+            record.prediction,
+            record.gold,
+        )
+        for record in records
+    ]
+    scored = score_facts(facts.judge, cases, path)
+    changed = {}
+    for record, (scores, reason) in zip(records, scored, strict=True):
+        untold = {**record.unscored_metrics, FACTS: reason} if reason else record.unscored_metrics
+        changed[record.id] = replace(
+            record, scores={**record.scores, **scores}, unscored_metrics=dict(untold)
+        )
+    return EvaluationLog(log.header, tuple(changed.get(record.id, record) for record in log.records))
 
 
 def check_metrics(names: Iterable[str], task: Task) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from medpref.files import file_hash
 from medpref.objectives import objectives
 from medpref.pairs.sources import sources
 from medpref.scoring.cells import Cell
@@ -52,6 +53,7 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
         "study": study.study,
         "conditions": list(study.conditions),
         "likelihood": study.likelihood,
+        "reports": _reports(study),
         "batch": study.generation_batch,
         "tasks": list(study.tasks),
     }
@@ -76,6 +78,15 @@ def _data(study: StudySpec) -> dict[str, Any]:
         "fatal": study.on_bad_row == "fatal",
         "digest": source.digest(source.settings.model_validate(study.data.settings)),
     }
+
+
+def _reports(study: StudySpec) -> dict[str, Any] | None:
+    """Return how reports are scored, with the hash of the file of facts."""
+    if study.reports is None:
+        return None
+    said = study.reports.model_dump(mode="json")
+    path = study.reports.facts
+    return {**said, "facts_hash": file_hash(path) if path and path.is_file() else None}
 
 
 def _launch(study: StudySpec) -> dict[str, Any]:

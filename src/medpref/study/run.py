@@ -19,9 +19,11 @@ from rich.console import Console
 from medpref import __version__
 from medpref.errors import InputError, RunError
 from medpref.evaluation.log import read_logs
+from medpref.evaluation.looking import judge_errors, wrong_answers
 from medpref.evaluation.results import build_results
 from medpref.evaluation.tasks import tasks
 from medpref.files import disk_errors, read_json, read_jsonl, write_json
+from medpref.pairs.llm.asker import LiveAsker
 from medpref.progress import Progress
 from medpref.study.cache import fetch_starts, keep_starts
 from medpref.study.graph import build_graph
@@ -88,6 +90,7 @@ def _run(study: StudySpec, folder: Path, console: Console, cache: Path | None) -
     if cache:
         keep_starts(cache, folder, keys)
     collect_logs(folder, stages)
+    judge_wrong_answers(folder, study)
     results = summarise(folder, study)
     write_json(folder / "results.json", results)
     seconds = {name: read_json(stage_folder(folder, name) / STAMP)["seconds"] for name in stages}
@@ -187,6 +190,20 @@ def headline(study: StudySpec) -> list[tuple[str, str, str]]:
 def named_slices(study: StudySpec) -> dict[str, list[str]]:
     """Return the named sets of question kinds of the study's tasks."""
     return {name: sorted(kinds) for task in study.tasks for name, kinds in tasks[task].slices.items()}
+
+
+def judge_wrong_answers(folder: Path, study: StudySpec) -> None:
+    """Ask the study's judge of errors, if it has one; texts alone are sent. What it said is kept in the logs.
+
+    Raises:
+        InputError: it may cost too much, the endpoint refuses, or no reply could be used.
+        RunError: the endpoint cannot be reached.
+    """
+    if study.error_judge is None:
+        return
+    asker = LiveAsker(study.error_judge)
+    judged = judge_errors(wrong_answers(read_logs(folder / "logs")), asker, repairs=study.error_judge.repairs)
+    judged.write(folder / "logs")
 
 
 def summarise(folder: Path, study: StudySpec) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 
 from medpref.errors import InputError, did_you_mean
 from medpref.evaluation.conditions import conditions
+from medpref.evaluation.facts.judges import judges
+from medpref.evaluation.looking import ErrorJudgeSettings
+from medpref.evaluation.radiology import metrics
 from medpref.evaluation.tasks import tasks
 from medpref.files import UserPath
 from medpref.objectives import objectives
@@ -45,6 +48,45 @@ class SearchSpec(Strict):
     candidates: tuple[dict[str, Any], ...] = ({},)
 
 
+class JudgeSpec(Settled):
+    """Who labels facts: a judge's name, and its settings."""
+
+    judge: str
+
+
+class ReportSpec(Strict):
+    """How captions and reports are scored beside their words.
+
+    Attributes:
+        judge: labels the atomic facts of references and answers, such as ``rules``.
+        facts: a file with the references' facts; those of other samples are split off by rules.
+        metrics: radiology metrics of other packages.
+        python: the interpreter of an environment that has these packages.
+    """
+
+    judge: JudgeSpec | None = None
+    facts: UserPath | None = None
+    metrics: tuple[str, ...] = ()
+    python: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_judge(cls, value: Any) -> Any:
+        """Let a judge's name stand for the judge."""
+        if isinstance(value, dict) and isinstance(value.get("judge"), str):
+            return {**value, "judge": {"judge": value["judge"]}}
+        return value
+
+    def check(self) -> None:
+        """Look up the judge and the metrics, and check their settings. Raises `InputError`."""
+        if self.judge is not None:
+            with located("judge"):
+                check_settings(judges[self.judge.judge].settings, self.judge.settings)
+        with located("metrics"):
+            for name in self.metrics:
+                metrics[name]  # raises for an unknown name
+
+
 class LaunchSpec(Strict):
     """Several processes for each training.
 
@@ -73,6 +115,8 @@ class StudySpec(Strict):
         tasks: what is asked on the test split.
         seeds: one whole run each: start, SFT and methods.
         conditions: how the test samples are shown, beside ``normal``: ``blank`` for a uniform image, …
+        reports: how captions and reports are scored beside their words.
+        error_judge: a model behind an endpoint that sorts wrong answers by their error, beside the rules.
         likelihood: also score closed answers by how likely the model finds them.
         on_bad_row: put rows that fail a check aside, or stop at the first.
         on_too_long: stop at a pair that does not fit the context, or leave it out, counted and named.
@@ -93,6 +137,8 @@ class StudySpec(Strict):
     tasks: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     conditions: tuple[str, ...] = ("normal", "blank")
+    reports: ReportSpec | None = None
+    error_judge: ErrorJudgeSettings | None = None
     likelihood: bool = True
     on_bad_row: Literal["quarantine", "fatal"] = "quarantine"
     on_too_long: Literal["fatal", "skip"] = "fatal"
@@ -150,6 +196,11 @@ class StudySpec(Strict):
         with located("conditions"):
             for name in self.conditions:
                 conditions[name]  # raises for an unknown name
+        if self.reports is not None:
+            with located("reports"):
+                self.reports.check()
+                if not any(tasks[name].reports for name in self.tasks):
+                    raise InputError("no task of this study has reports or captions to score")
         given = sources[self.data.source].tasks
         for key, task in [
             *(("tasks", t) for t in self.tasks),

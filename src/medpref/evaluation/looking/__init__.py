@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from medpref.evaluation.log import EvaluationLog
 from medpref.evaluation.looking.calibration import Calibration, calibration, p_yes
 from medpref.evaluation.looking.consistency import consistency, flip_rate
-from medpref.evaluation.looking.error_judge import ErrorJudgeSettings, JudgedErrors, judge_errors
+from medpref.evaluation.looking.error_judge import (
+    ErrorJudgeSettings,
+    JudgedErrors,
+    judge_errors,
+    read_judged_errors,
+)
 from medpref.evaluation.looking.error_kinds import (
     Kinds,
     WrongAnswer,
@@ -29,6 +34,7 @@ __all__ = [
     "judge_errors",
     "looking_rows",
     "p_yes",
+    "read_judged_errors",
     "wrong_answers",
 ]
 

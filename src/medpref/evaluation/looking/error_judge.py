@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from medpref.errors import InputError
 from medpref.evaluation.agreement import cohen_kappa
 from medpref.evaluation.looking.error_kinds import Kinds, WrongAnswer, rules
-from medpref.files import content_hash, write_json, write_jsonl
+from medpref.files import content_hash, read_jsonl, write_json, write_jsonl
 from medpref.pairs.llm.asker import Asker
 from medpref.pairs.llm.checked import Outcome, ask_checked
 from medpref.pairs.llm.replies import read_reply
@@ -24,6 +24,7 @@ VERSION = 1
 NAME = "error-judge"
 QUARANTINE = f"{NAME}.quarantine.jsonl"
 REPORT = f"{NAME}.json"
+KINDS = f"{NAME}.jsonl"
 
 SYSTEM = """\
 You sort the errors of models that read medical images. You get a question about an image, the correct \
@@ -83,9 +84,23 @@ class JudgedErrors:
     report: dict[str, Any]
 
     def write(self, folder: Path) -> None:
-        """Write the report, and the replies that could not be used, to `folder`."""
+        """Write the kinds, the report, and the replies that could not be used, to `folder`."""
+        write_jsonl(
+            folder / KINDS, [{**one._asdict(), "kinds": list(kinds)} for one, kinds in self.kinds.items()]
+        )
         write_json(folder / REPORT, self.report)
         write_jsonl(folder / QUARANTINE, self.faults)
+
+
+def read_judged_errors(folder: Path) -> Kinds | None:
+    """Return the kinds that `JudgedErrors.write` wrote to `folder`, None where nothing was judged."""
+    path = folder / KINDS
+    if not path.is_file():
+        return None
+    rows = (row for _, row in read_jsonl(path))
+    return {
+        WrongAnswer(**{key: row[key] for key in WrongAnswer._fields}): tuple(row["kinds"]) for row in rows
+    }
 
 
 def judge_errors(

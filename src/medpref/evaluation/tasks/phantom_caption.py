@@ -22,6 +22,7 @@ tasks.add(
         score=score,
         headline=(("exact_match", "all"),),
         max_new_tokens=40,
+        reports=True,
         rows="one caption of each test phantom",
         source="phantoms",
     ),

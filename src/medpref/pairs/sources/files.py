@@ -1,6 +1,7 @@
 """A user's own pair files: any shape that `medpref.pairs.formats` reads."""
 
 from pathlib import Path
+from typing import Literal
 
 from medpref.errors import InputError
 from medpref.files import UserPath, file_hash
@@ -18,6 +19,7 @@ class FileSettings(SourceSettings):
         pool: pairs for the preference methods; the train file where not given.
         validation, test: questions with the right answer as the chosen response.
         images: the folder that relative image paths start from; each file's own folder where not given.
+        task: what the questions are asked as; ``report`` for captions and reports.
         licence: told in the report.
     """
 
@@ -26,6 +28,7 @@ class FileSettings(SourceSettings):
     validation: UserPath | None = None
     test: UserPath | None = None
     images: UserPath | None = None
+    task: Literal["vqa", "report"] = "vqa"
     licence: str = "not stated"
 
 
@@ -40,7 +43,8 @@ def load(settings: FileSettings, folder: Path, fatal: bool, advance: Advance) ->
         raise InputError("no file is named", remedy="Name train, or test where a model is only asked.")
     train = read.get("train")
     asked = ("train", "validation", "test")
-    samples = {(name, "vqa"): as_samples(read[name]) for name in asked if name in read}
+    task: str = settings.task
+    samples = {(name, task): as_samples(read[name]) for name in asked if name in read}
     first = next(iter(read.values()))
     facts = {"source": first.path.name, "licence": settings.licence, "notes": []}
     pool = read.get("pool", train)
@@ -88,7 +92,7 @@ sources.add(
     Source(
         summary="your own pair files: medpref's, TRL's or LLaVA-style JSON, JSONL or Parquet",
         settings=FileSettings,
-        tasks=("vqa",),
+        tasks=("vqa", "report"),
         load=load,
         texts=texts,
         digest=digest,

@@ -1,15 +1,18 @@
 """The stages that ask models: validation, the test, and the baselines that look at nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError
 from medpref.evaluation.baselines import BASELINES, Answered
 from medpref.evaluation.conditions import ConditionContext, conditions
+from medpref.evaluation.facts.judges import judges
 from medpref.evaluation.likelihood import predict_choices, spellings
-from medpref.evaluation.log import LogHeader, mean_score
+from medpref.evaluation.log import EvaluationLog, LogHeader, mean_score
 from medpref.evaluation.predict import make_log, predict
+from medpref.evaluation.report_metrics import Facts, read_given_facts, with_facts, with_metrics
 from medpref.evaluation.tasks import tasks
 from medpref.files import read_json, read_jsonl, write_json, write_jsonl
 from medpref.pairs.sources.base import read_split
@@ -100,9 +103,25 @@ def evaluate(context: StageContext) -> None:
                 advance=context.advance,
             )
         log = make_log(header, tasks[task], asked, answers, context.run, choices)
+        if params["reports"] and tasks[task].reports:
+            log = score_reports(log, params["reports"], context)
         log.write(context.folder / f"{task}.{condition}.eval.jsonl")
     rows = [row for _, row in read_jsonl(folder / "training.jsonl")]
     write_jsonl(context.folder / "training.jsonl", rows)
+
+
+def score_reports(log: EvaluationLog, said: Mapping[str, Any], context: StageContext) -> EvaluationLog:
+    """Return a log of reports with what the study scores them by beside their words."""
+    if said["judge"] is not None:
+        settings = {key: value for key, value in said["judge"].items() if key != "judge"}
+        facts = Facts(
+            judges[said["judge"]["judge"]].make(settings),
+            read_given_facts(Path(said["facts"]) if said["facts"] else None),
+        )
+        about = log.header
+        log = with_facts(log, facts, context.folder / f"{about.task}.{about.condition}.judged.jsonl")
+    cache = context.run / "cache" / "metrics"
+    return with_metrics(log, said["metrics"], cache=cache, python=said["python"])
 
 
 def choose(context: StageContext, roles: Sequence[str]) -> int:
