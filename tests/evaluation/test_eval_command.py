@@ -88,6 +88,30 @@ def test_a_model_is_asked_once_and_compared(
     assert "less one" in capsys.readouterr().out
 
 
+def test_what_cannot_be_asked_is_unscored(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    make_backbone: BackboneMaker,
+    questions: Path,
+    tmp_path: Path,
+) -> None:
+    make_backbone("mistral").save(tmp_path / "model")
+    rows = [json.loads(line) for line in questions.read_text().splitlines()]
+    rows[1]["question"] = "Where? " * 500
+    write(questions, rows)
+    out = tmp_path / "out"
+    assert (
+        call(monkeypatch, tmp_path / "model", "--data", questions, "--out", out, "--set", "device=cpu") == 0
+    )
+    told = capsys.readouterr().err
+    assert "5 samples in" in told
+    assert "1 cannot be asked and are unscored: q1: the prompt takes" in told
+    records = {r.id: r for r in read_log(out / "logs" / "model" / "vqa.normal.eval.jsonl").records}
+    assert "the prompt takes" in str(records["q1"].unscored)
+    assert records["q0"].choice_logps
+    assert rows_of(out)["model", "accuracy", "closed"]["unscored"] == 1
+
+
 def test_questions_can_be_written_for_another_program(
     monkeypatch: pytest.MonkeyPatch, questions: Path, tmp_path: Path
 ) -> None:

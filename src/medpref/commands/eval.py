@@ -1,6 +1,7 @@
 """``medpref eval``: ask a model a task's questions, or score answers made elsewhere."""
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +13,11 @@ from medpref.commands.settings import read_settings
 from medpref.errors import InputError
 
 if TYPE_CHECKING:
+    from medpref.backbones.base import Backbone
+    from medpref.evaluation.asking import ModelAsker
     from medpref.evaluation.evaluation import AskedData
     from medpref.evaluation.tasks import Task
+    from medpref.pairs.sample import Sample
 
 Folder = Annotated[Path | None, typer.Option("--out", help="Where to write; evals/TASK by default.")]
 
@@ -82,6 +86,7 @@ def evaluate(
 
     Models in one folder are compared sample by sample. Started again, it asks only what has no answer.
     """
+    from medpref.evaluation.asking import ModelAsker
     from medpref.evaluation.evaluation import against_published, write_baselines, write_results
     from medpref.evaluation.report_metrics import check_metrics
     from medpref.evaluation.tasks import tasks
@@ -105,9 +110,9 @@ def evaluate(
     if predictions is not None:
         _score_given(chosen, found, predictions, label, split, folder, progress)
     else:
-        said = read_settings(settings or [])
-        shown = condition or ["normal"]
-        _ask(chosen, found, str(model), label, shown, split, batch, likelihood, folder, said, progress)
+        backbone = _load(str(model), batch, read_settings(settings or []))
+        asker = ModelAsker(backbone, chosen, label, split, folder, batch, likelihood)
+        _ask(asker, found.test, condition or [], progress)
     write_baselines(chosen, found, split, folder)
     if judge is not None:
         _add_facts(folder, label, chosen, judge, read_settings(judge_settings or []), facts)
@@ -178,7 +183,7 @@ def _write_questions(data: "AskedData", path: Path, screen: Console) -> None:
 def _score_given(
     task: "Task", data: "AskedData", path: Path, name: str, split: str, folder: Path, progress: Console
 ) -> None:
-    from medpref.evaluation.evaluation import header, log_given
+    from medpref.evaluation.evaluation import header, log_known
     from medpref.evaluation.given import read_predictions
 
     given = read_predictions(path, data.test)
@@ -188,78 +193,47 @@ def _score_given(
             highlight=False,
         )
     about = header(task, folder, name, "normal", split)
-    log = log_given(task, about, data.test, given.answers, folder)
+    answers = {
+        sample.id: answer
+        for sample, answer in zip(data.test, given.answers, strict=True)
+        if answer is not None
+    }
+    log = log_known(task, about, data.test, answers, folder)
     log.write(folder / "logs" / name / f"{task.name}.normal.eval.jsonl")
 
 
-def _ask(
-    task: "Task",
-    data: "AskedData",
-    model: str,
-    name: str,
-    shown: list[str],
-    split: str,
-    batch: int,
-    likelihood: bool,
-    folder: Path,
-    settings: dict[str, Any],
-    console: Console,
-) -> None:
+def _ask(asker: "ModelAsker", samples: Sequence["Sample"], shown: list[str], console: Console) -> None:
     """Ask the model under each condition, with a bar and the rate."""
-    from medpref.evaluation.conditions import ConditionContext, conditions
-    from medpref.evaluation.evaluation import header
-    from medpref.evaluation.likelihood import predict_choices
-    from medpref.evaluation.predict import make_log, predict
-    from medpref.generation import engines
-    from medpref.generation.local import LocalEngine
     from medpref.progress import Progress
-    from medpref.scoring.inputs import InputCache
 
-    engine = engines["local"].make(model, {"batch": batch, **settings})
-    assert isinstance(engine, LocalEngine)
-    backbone = engine.backbone
-    inputs, fingerprint = InputCache(backbone), backbone.fingerprint()
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
+
     for condition in dict.fromkeys(["normal", *shown]):
-        samples = conditions[condition].show(data.test, ConditionContext(folder / "shown" / condition))
-        if not samples:
-            console.print(f"{condition}: applies to no sample", highlight=False)
+        own = asker.shown(samples, condition)
+        if not own:
+            say(f"{condition}: applies to no sample")
             continue
-        place = folder / "logs" / name
-        decoding = {"strategy": "greedy", "max_new_tokens": task.max_new_tokens}
-        about = header(task, folder, name, condition, split, model=fingerprint, decoding=decoding)
         started = time.monotonic()
         with Progress(console) as bars:
             bars.start(1, 0)
             bars.begin(condition)
-            bars.update(condition, len(samples), 0)
-            answers = predict(
-                backbone,
-                samples,
-                place / f"{task.name}.{condition}.predictions.jsonl",
-                max_new_tokens=task.max_new_tokens,
-                batch=batch,
-                blank=conditions[condition].blank,
-                inputs=inputs,
-                fingerprint=fingerprint,
-                advance=partial(bars.update, condition, None),
-            )
-        seconds = time.monotonic() - started
-        rate = len(samples) / max(seconds, 1e-9)
-        console.print(
-            f"{condition}: {len(samples):,} samples in {seconds:.1f} s, {rate:.1f} a second", highlight=False
-        )
-        choices = None
-        if likelihood:
-            choices = predict_choices(
-                backbone,
-                samples,
-                place / f"{task.name}.{condition}.choices.jsonl",
-                blank=conditions[condition].blank,
-                inputs=inputs,
-                fingerprint=fingerprint,
-            )
-        log = make_log(about, task, samples, answers, folder, choices)
-        log.write(place / f"{task.name}.{condition}.eval.jsonl")
+            bars.update(condition, len(own), 0)
+            asked = asker.ask(own, condition, partial(bars.update, condition, None))
+        seconds = max(time.monotonic() - started, 1e-9)
+        say(f"{condition}: {len(own):,} samples in {seconds:.1f} s, {len(own) / seconds:.1f} a second")
+        if asked.failures:
+            first = asked.failures[0]
+            say(f"{len(asked.failures)} cannot be asked and are unscored: {first.id}: {first.reason}")
+
+
+def _load(model: str, batch: int, settings: dict[str, Any]) -> "Backbone":
+    from medpref.generation import engines
+    from medpref.generation.local import LocalEngine
+
+    engine = engines["local"].make(model, {"batch": batch, **settings})
+    assert isinstance(engine, LocalEngine)
+    return engine.backbone
 
 
 def _add_facts(

@@ -8,6 +8,7 @@ from typing import Any
 from medpref.errors import InputError
 from medpref.evaluation.asked import read_asked
 from medpref.evaluation.baselines import BASELINES, Answered
+from medpref.evaluation.likelihood import ChoiceScores
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record, read_logs
 from medpref.evaluation.predict import make_log
 from medpref.evaluation.report_metrics import unscored_metrics
@@ -88,17 +89,36 @@ def header(task: Task, folder: Path, name: str, condition: str, split: str, **sa
     return LogHeader(folder.name, "models", name, 0, task.name, task.version, condition, split, **said)
 
 
-def log_given(
-    task: Task, about: LogHeader, samples: Sequence[Sample], answers: Sequence[str | None], root: Path
+def log_known(
+    task: Task,
+    about: LogHeader,
+    samples: Sequence[Sample],
+    answers: Mapping[str, str],
+    root: Path,
+    *,
+    reasons: Mapping[str, str] | None = None,
+    choices: Sequence[ChoiceScores] | None = None,
 ) -> EvaluationLog:
-    """Return the log of answers that were made elsewhere; a sample without one is unscored, and no zero."""
-    answered = [(s, a) for s, a in zip(samples, answers, strict=True) if a is not None]
-    log = make_log(about, task, [s for s, _ in answered], [a for _, a in answered], root)
+    """Return the log of the answers that are known; a sample without one is unscored, and no zero.
+
+    Args:
+        task: whose samples.
+        about: the log's header.
+        samples: all of them.
+        answers: by the sample's id.
+        root: image files are told relative to it.
+        reasons: why samples have no answer, as far as that is known.
+        choices: the scores by likelihood of the samples that have an answer, in step with them.
+    """
+    answered = [sample for sample in samples if sample.id in answers]
+    log = make_log(about, task, answered, [answers[sample.id] for sample in answered], root, choices)
     scored = {record.id: record for record in log.records}
-    return EvaluationLog(about, tuple(scored.get(s.id) or _missing(s, root) for s in samples))
+    why = reasons or {}
+    records = (scored.get(s.id) or _missing(s, why.get(s.id, NO_ANSWER), root) for s in samples)
+    return EvaluationLog(about, tuple(records))
 
 
-def _missing(sample: Sample, root: Path) -> Record:
+def _missing(sample: Sample, reason: str, root: Path) -> Record:
     return Record(
         id=sample.id,
         prompt=sample.prompt,
@@ -109,7 +129,7 @@ def _missing(sample: Sample, root: Path) -> Record:
         kinds=sample.kinds,
         closed=sample.closed,
         scores={},
-        unscored=NO_ANSWER,
+        unscored=reason,
         region=relative_to(sample.region, root) if sample.region else None,
         attributes=dict(sample.attributes),
     )

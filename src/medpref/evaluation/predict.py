@@ -10,9 +10,10 @@ from medpref.evaluation.likelihood import NOTHING, ChoiceScores, likelihood_scor
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record
 from medpref.evaluation.tasks.base import Task
 from medpref.files import relative_to
+from medpref.generation.engine import Engine
 from medpref.generation.local import LocalEngine
 from medpref.generation.question import Question
-from medpref.generation.run import Advance, generate_answers
+from medpref.generation.run import Advance, Outcome, generate_answers
 from medpref.pairs.sample import Sample
 from medpref.scoring.inputs import InputCache
 
@@ -49,9 +50,7 @@ def predict(
         InputError: a sample cannot be asked: an image is missing, or the prompt is too long.
     """
     engine = LocalEngine(backbone, batch=batch, inputs=inputs, blank=blank, fingerprint=fingerprint)
-    questions = [Question(sample.id, sample.prompt, sample.images, sample.history) for sample in samples]
-    sampling = Sampling(max_new_tokens=max_new_tokens)
-    outcome = generate_answers(engine, questions, path, sampling, advance=advance, replace=True)
+    outcome = ask(engine, samples, path, max_new_tokens, advance)
     if outcome.failures:
         first = outcome.failures[0]
         raise InputError(
@@ -59,6 +58,23 @@ def predict(
             where=first.id,
         )
     return [outcome.answers[sample.id].text for sample in samples]
+
+
+def ask(
+    engine: Engine,
+    samples: Sequence[Sample],
+    path: Path,
+    max_new_tokens: int,
+    advance: Advance = lambda _: None,
+) -> Outcome:
+    """Answer all samples that can be asked, greedily; arguments as for `predict`.
+
+    Returns:
+        The answers by id, and those that cannot be asked with the reason.
+    """
+    questions = [Question(sample.id, sample.prompt, sample.images, sample.history) for sample in samples]
+    sampling = Sampling(max_new_tokens=max_new_tokens)
+    return generate_answers(engine, questions, path, sampling, advance=advance, replace=True)
 
 
 def make_log(
