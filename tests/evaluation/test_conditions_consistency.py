@@ -111,6 +111,6 @@ def test_other_answers_are_the_same_word_for_word() -> None:
 
 def test_without_the_conditions_there_are_no_rows() -> None:
     made = looking_rows([log("normal", NORMAL, NORMAL), log("blank", NORMAL, NORMAL)])
-    assert list(made) == ["flips", "consistency", "calibration", "reliability", "errors"]
+    assert list(made) == ["flips", "consistency", "calibration", "reliability", "errors", "agreement"]
     assert [made[name] for name in ("flips", "consistency", "calibration", "reliability")] == [[], [], [], []]
     assert looking_rows([]) == {name: [] for name in made}

@@ -9,6 +9,7 @@ import pytest
 
 from medpref.errors import InputError
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record
+from medpref.evaluation.looking import wrong_answers
 from medpref.evaluation.results import build_results
 from medpref.evaluation.tasks import tasks
 
@@ -370,7 +371,9 @@ def test_nothing_to_report(logs: list[EvaluationLog]) -> None:
     lists = ("rows", "comparisons", "pairs", "rankings", "image_reliance")
     families = {"comparisons": {}, "pairs": 0}
     head = {"version": 2, "study": "study", "families": families}
-    assert build(logs) == {**head, **{name: [] for name in lists}}
+    found = build(logs)
+    assert not any(found.pop("looking").values())
+    assert found == {**head, **{name: [] for name in (*lists, "unscored_metrics")}}
 
 
 @pytest.mark.parametrize(
@@ -397,3 +400,47 @@ def test_a_sample_twice_or_in_two_clusters_is_refused() -> None:
     moved = tuple(replace(record, cluster="z") for record in log.records)
     with pytest.raises(InputError, match="clusters"):
         build([log, replace(make_log("11111", "sft"), records=moved)])
+
+
+def test_looking_and_unscored_metrics_do_not_depend_on_the_order() -> None:
+    def unheard(log: EvaluationLog) -> EvaluationLog:
+        return replace(
+            log, records=tuple(replace(r, unscored_metrics={"green": "empty"}) for r in log.records)
+        )
+
+    logs = [unheard(make_log("1100-", method, seed)) for method in ("dpo", "sft") for seed in (0, 1)]
+    found = build(logs)
+    assert found == build(logs[::-1])
+    assert [(row["method"], row["seed"], row["n"]) for row in found["unscored_metrics"]] == [
+        (method, seed, 4) for method in ("dpo", "sft") for seed in (0, 1)
+    ]
+    assert {row["by"] for row in found["looking"]["errors"]} == {"rules"}
+    assert found["looking"]["agreement"] == []
+
+
+def test_kinds_by_a_judge_stand_beside_those_by_rules_with_their_agreement() -> None:
+    log = make_log("1000-")
+    judged = dict.fromkeys(wrong_answers([log]), ("symptom",))
+    looking = build([log], judged=judged)["looking"]
+    assert {row["by"] for row in looking["errors"]} == {"rules", "judge"}
+    symptom = find(looking["errors"], by="judge", kind="symptom", measure="of_errors")
+    assert (symptom["count"], symptom["value"]) == (3, 1)
+    # An empty answer is no answer to the question, by the rules.
+    assert looking["agreement"] == [{"n": len(judged), "same": 0.0, "kappa": 0.0}]
+
+
+def test_where_less_is_better_the_lower_one_is_first() -> None:
+    def log(method: str, value: float) -> EvaluationLog:
+        own = [
+            Record(str(i), "?", (), str(i), "", "yes", (), True, {"accuracy": 1 - value, "unparsed": value})
+            for i in range(12)
+        ]
+        return EvaluationLog(LogHeader("study", "llava", method, 0, "vqa", 1, "normal", "test"), tuple(own))
+
+    headline = [("vqa", metric, "all") for metric in ("accuracy", "unparsed")]
+    ranked = build([log("sft", 1.0), log("dpo", 0.0)], headline=headline)["rankings"]
+    for metric, values in (("accuracy", [1, 0]), ("unparsed", [0, 1])):
+        first, second = (row for row in ranked if row["metric"] == metric)
+        assert (first["method"], first["best"], first["worst"]) == ("dpo", 1, 1)
+        assert (second["method"], second["best"], second["worst"]) == ("sft", 2, 2)
+        assert [first["value"], second["value"]] == values

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from medpref.evaluation.conditions.mirrored import exchange_sides
+from medpref.evaluation.likelihood import ChoiceScores, likelihood_scores
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record, read_logs
 from medpref.evaluation.results import build_results
 from medpref.files import write_json, write_jsonl
+from medpref.pairs.recipes.images.mirror import sides_in
 from medpref.phantoms import VISUAL_KINDS, Phantom, generate
 
 HEADLINE = [("phantom-vqa", "accuracy", "all"), ("phantom-vqa", "accuracy", "visual")]
@@ -23,6 +26,8 @@ SKILL = {
     "irpo": (0.66, 0.97),
     "copo": (0.61, 0.97),
 }
+# Under which conditions, beside normal and blank, and how often right where the image has to be read.
+LOOKING = {"outside-noise": 0.5, "roi-noise": 0.2, "mirror": 0.4, "rephrased": 0.5, "rephrased-2": 0.4}
 BASELINES = {"majority": 0.30, "majority-by-kind": 0.45, "yes-or-no": 0.0}
 
 
@@ -40,6 +45,7 @@ class Shape:
     search: bool = True
     curves: bool = True
     regions: bool = True
+    looking: bool = False
 
 
 def make_run(folder: Path, shape: Shape) -> Path:
@@ -90,12 +96,16 @@ def _write_method(logs: Path, phantoms: Sequence[Phantom], shape: Shape, who: tu
     backbone, seed, method = who
     folder = logs / backbone / f"seed-{seed}" / method
     visual, other = SKILL.get(method, (0.5, 0.9))
-    for condition, skill in {"normal": visual, "blank": 0.4}.items():
-        if condition == "normal" or shape.blank:
+    for condition, skill in {"normal": visual, "blank": 0.4, **(LOOKING if shape.looking else {})}.items():
+        if condition != "blank" or shape.blank:
             header = LogHeader(
                 "made-up", backbone, method, seed, "phantom-vqa", 1, condition, "test", "weights"
             )
             log = make_log(phantoms, header, (skill, other), regions=shape.regions)
+            if condition == "mirror":
+                log = mirrored(log)
+            if shape.looking:
+                log = with_likelihoods(log)
             log.write(folder / f"phantom-vqa.{condition}.eval.jsonl")
     if shape.curves:
         write_jsonl(folder / "training.jsonl", curve_rows(method))
@@ -132,6 +142,30 @@ def make_log(
                 )
             )
     return EvaluationLog(header, tuple(records))
+
+
+def mirrored(log: EvaluationLog) -> EvaluationLog:
+    """Keep the questions that are answered by a side, and exchange the sides of what is right."""
+    records = [
+        replace(record, gold=exchange_sides(record.gold), prediction=exchange_sides(record.prediction))
+        for record in log.records
+        if sides_in(record.gold)
+    ]
+    return replace(log, records=tuple(records))
+
+
+def with_likelihoods(log: EvaluationLog) -> EvaluationLog:
+    """Give yes/no questions probabilities that are too sure, and a metric a reason not to score some."""
+    rng = np.random.default_rng(len(log.header.method))
+    records = []
+    for record in log.records:
+        if record.gold in ("yes", "no"):
+            yes = 1 / (1 + np.exp(-4 * ((1 if record.gold == "yes" else -1) * 0.3 + rng.normal())))
+            logps = {"yes": float(np.log(yes)), "no": float(np.log1p(-yes))}
+            scores = {**record.scores, **likelihood_scores(record.gold, ChoiceScores(logps, logps))}
+            record = replace(record, choice_logps=logps, scores=scores)
+        records.append(replace(record, unscored_metrics={} if record.closed else {"green": "no report"}))
+    return replace(log, records=tuple(records))
 
 
 def curve_rows(method: str, steps: int = 300) -> list[dict[str, Any]]:

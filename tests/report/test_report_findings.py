@@ -162,3 +162,34 @@ def test_a_gain_over_one_control_only_is_no_plain_gain() -> None:
     (text,) = next(caution.texts for caution in found if caution.title == "A gain over one control only")
     assert "dpo is above sft-continued but not measurably above sft." in text
     assert "irpo" not in text
+
+
+def test_where_less_is_better_a_fall_is_a_gain() -> None:
+    fewer = replace_row(WORSE, "fact_hall")
+    more = replace_row(BETTER, "fact_hall")
+    assert (fewer.better, fewer.worse, fewer.verdict) == (True, False, "▼ lower, which is better")
+    assert (more.better, more.worse, more.verdict) == (False, True, "▲ higher, which is worse")
+    assert "dpo beats sft-continued; irpo falls below sft-continued" in sentence({"dpo": fewer, "irpo": more})
+
+
+def replace_row(delta: Delta, metric: str) -> Delta:
+    return delta._replace(row={"metric": metric})
+
+
+def test_the_best_of_what_is_better_low_is_the_lowest() -> None:
+    figure = Headline("vqa", "fact_hall", "all")
+    rows = tuple(
+        MethodRow(name, Role.METHOD, Score(value, value - 0.05, value + 0.05, 100), {})
+        for name, value in (("dpo", 0.2), ("irpo", 0.6))
+    )
+    blind = (MethodRow("majority", Role.BASELINE, Score(0.22, 0.2, 0.24, 100), {}),)
+    nothing = RunFolder(Path(), {}, {}, {}, (), (), ())
+    tables = [ScoreTable("tiny", figure, (), rows, blind)]
+    (found,) = cautions(nothing, tables, layout((figure,), "dpo", "irpo"))[:1]
+    assert found.title == "No better than an answer without the image"
+    assert "the best, dpo, scores 20.0" in found.texts[0]
+    (gap_up,) = (replace(rows[0], gaps={"blank": replace_row(BETTER, "fact_hall")}),)
+    (gap_down,) = (replace(rows[1], gaps={"blank": replace_row(WORSE, "fact_hall")}),)
+    found = cautions(nothing, [ScoreTable("tiny", figure, (), (gap_up, gap_down), ())], layout((figure,)))[0]
+    # Blanking takes away from what is right only where it adds to what is wrong.
+    assert found.texts[0].endswith("with the image blanked, dpo scores no measurably higher.")

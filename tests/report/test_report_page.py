@@ -12,6 +12,7 @@ from medpref.files import read_json, write_json
 from medpref.report import write_report
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\u2028 {{ 7 * 7 }}'
+EVERY = ["scores", "kinds", "looking", "errors", "curves", "search", "gallery", "details"]
 VOID = {"meta", "img", "input", "br", "link", "hr"}
 
 
@@ -60,7 +61,7 @@ def page(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 
 def test_the_page_has_every_section(page: Page) -> None:
-    assert page.sections == ["scores", "kinds", "reliance", "curves", "search", "gallery", "details"]
+    assert page.sections == EVERY
     linked = {str(link["href"]).removeprefix("#") for link in page.every("a")}
     assert linked == set(page.sections)
 
@@ -134,7 +135,7 @@ def test_a_hostile_method_name_is_escaped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "missing"),
     [
-        ({"blank": False}, {"reliance"}),
+        ({"blank": False}, {"looking"}),
         ({"search": False}, {"search"}),
         ({"curves": False}, {"curves"}),
         ({"regions": False}, set()),
@@ -147,8 +148,7 @@ def test_a_hostile_method_name_is_escaped(tmp_path: Path) -> None:
 def test_what_is_not_there_is_left_out(tmp_path: Path, change: dict[str, object], missing: set[str]) -> None:
     shape = replace(Shape(images=6, methods=("sft", "sft-continued", "dpo")), **change)  # type: ignore[arg-type]
     page = Page(write_report(make_run(tmp_path, shape)).read_text(encoding="utf-8"))
-    every = ["scores", "kinds", "reliance", "curves", "search", "gallery", "details"]
-    assert page.sections == [name for name in every if name not in missing]
+    assert page.sections == [name for name in EVERY if name not in missing]
     lesions = [box for box in page.every("input") if box.get("id") == "lesions"]
     assert len(lesions) == shape.regions
 
@@ -156,7 +156,7 @@ def test_what_is_not_there_is_left_out(tmp_path: Path, change: dict[str, object]
 def test_results_alone_make_a_page(whole_run: Path, tmp_path: Path) -> None:
     shutil.copy(whole_run / "results.json", tmp_path)
     page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
-    assert page.sections == ["scores", "kinds", "reliance", "details"]
+    assert page.sections == ["scores", "kinds", "looking", "errors", "details"]
 
 
 def test_the_same_logs_make_the_same_page(whole_run: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from medpref.evaluation.alignment import NORMAL
 from medpref.evaluation.comparison import ALL_SEEDS
 from medpref.evaluation.holm import holm
+from medpref.evaluation.metrics import goodness
 from medpref.evaluation.ranking import rank
 
 LEVEL = 0.05
@@ -89,7 +90,7 @@ def correct_pairs(pairs: Sequence[Row]) -> tuple[list[Row], int]:
 
 
 def rankings(rows: Iterable[Row], pairs: Iterable[Row]) -> Iterator[Row]:
-    """Yield the ranks that each method may hold by each headline figure."""
+    """Yield the ranks that each method may hold by each headline figure; the first is the best one's."""
     tested: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for pair in pairs:
         tested[tuple(pair[name] for name in _FIGURE)].append(pair)
@@ -102,7 +103,8 @@ def rankings(rows: Iterable[Row], pairs: Iterable[Row]) -> Iterator[Row]:
                 values[place] = row["value"]
     for figure, tests in tested.items():
         known = {name for test in tests for name in (test["first"], test["second"])}
-        methods = sorted(known, key=lambda name: (-values[figure, name], name))
+        metric = figure[_FIGURE.index("metric")]
+        methods = sorted(known, key=lambda name: (-goodness(metric, values[figure, name]), name))
         ranks = rank(methods, [_ordered(test) for test in tests if test["p_study"] < LEVEL])
         for name in methods:
             named = {**dict(zip(_FIGURE, figure, strict=True)), "method": name}
@@ -112,4 +114,4 @@ def rankings(rows: Iterable[Row], pairs: Iterable[Row]) -> Iterator[Row]:
 def _ordered(test: Row) -> tuple[str, str]:
     """Return the better and the worse of two methods."""
     names = (test["first"], test["second"])
-    return names if test["difference"] > 0 else names[::-1]
+    return names if goodness(test["metric"], test["difference"]) > 0 else names[::-1]

@@ -174,7 +174,7 @@ class LikelihoodEngine(Engine):
         for question in group:
             try:
                 self._inputs.images(question.images)  # an image that cannot be read is one question's fault
-                own = self._paths(question, numbers)
+                own = self.paths(question, numbers)
             except InputError as error:
                 yield Failure(question.id, " ".join(str(error).split()))
                 continue
@@ -187,8 +187,16 @@ class LikelihoodEngine(Engine):
             made = _combine(self._allowed[question.id], scored)
             yield Answer(question.id, json.dumps(made._asdict(), ensure_ascii=False), "stop")
 
-    def _paths(self, question: Question, numbers: dict[Path, int]) -> list[TokenPath]:
-        """Return the token paths of a question's answers, its images numbered. Raises `InputError`."""
+    def paths(self, question: Question, numbers: dict[Path, int]) -> list[TokenPath]:
+        """Return the token paths of a question's answers, one for each spelling.
+
+        Args:
+            question: one of those whose answers are known.
+            numbers: the images' numbers; those of the question are added.
+
+        Raises:
+            InputError: the question is faulty or does not fit the context, or an image is missing.
+        """
         if question.fault:
             raise InputError(question.fault)
         prompt = self._inputs.prompt_ids(question.prompt, question.images, question.history)

@@ -28,6 +28,8 @@ from medpref.evaluation.conditions import conditions
 from medpref.evaluation.families import BASELINE, Row, correct_comparisons, correct_pairs, rankings
 from medpref.evaluation.intervals import Draws, pool
 from medpref.evaluation.log import EvaluationLog
+from medpref.evaluation.looking import Kinds, looking_rows
+from medpref.evaluation.report_metrics import unscored_metrics
 
 RESULTS_VERSION = 2
 _RELIANCE = ("difference", "ci_low", "ci_high", "n")
@@ -41,6 +43,7 @@ def build_results(
     headline: Sequence[tuple[str, str, str]],
     slices: NamedSlices,
     resamples: int = 2000,
+    judged: Kinds | None = None,
 ) -> dict[str, Any]:
     """Compute the content of results.json; docs/statistics.md tells the formulas.
 
@@ -55,10 +58,11 @@ def build_results(
         slices: named slices, each a set of question kinds, beside "all", "closed", "open", "kind:<kind>" and,
             for each attribute of the samples, "<attribute>:<value>".
         resamples: how many bootstrap resamples, and how many sign flips at first.
+        judged: the kinds of wrong answers by a judge, from `medpref.evaluation.looking.judge_errors`.
 
     Returns:
-        ``version``, ``study``, ``families`` and lists of rows that all say backbone, task, metric and slice,
-        and seed, where "all" pools several seeds:
+        ``version``, ``study``, ``families``, ``looking`` and lists of rows that all say backbone, task,
+        metric and slice, and seed, where "all" pools several seeds:
 
         - ``rows``: method, condition, value, n, ci_low, ci_high (over clusters, and over seeds where several
           are pooled), unscored (samples without a score, over all seeds) and, for seed "all", sd over the
@@ -108,7 +112,18 @@ def build_results(
         "image_reliance": found["image_reliance"],
     }
     head = {"version": RESULTS_VERSION, "study": study, "families": {"comparisons": families, "pairs": tests}}
-    return head | {name: _tidy(rows) for name, rows in lists.items()}
+    ordered = sorted(logs, key=_log_order)
+    return {
+        **head,
+        **{name: _tidy(rows) for name, rows in lists.items()},
+        "unscored_metrics": unscored_metrics(ordered),
+        "looking": looking_rows(ordered, judged),
+    }
+
+
+def _log_order(log: EvaluationLog) -> tuple[Any, ...]:
+    about = log.header
+    return about.task, about.backbone, about.method, about.seed, about.condition
 
 
 def _score_rows(task: AlignedTask) -> Iterator[Row]:

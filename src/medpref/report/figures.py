@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from medpref.evaluation.metrics import goodness
 from medpref.report.layout import BASELINE, NO_BACKBONE, Headline, Layout, Role
 from medpref.report.svg import (
     Element,
@@ -161,10 +162,12 @@ def _kind_figure(
 
 
 def _best_blind(index: Index, figure: Headline) -> list[tuple[str, Role, Score]]:
-    """Return the baseline with the highest score on a kind, if there is one."""
+    """Return the baseline with the best score on a kind, if there is one."""
     scores = {name: index.score(NO_BACKBONE, name, figure) for name in index.baselines()}
     known = {name: score for name, score in scores.items() if score and score.value is not None}
-    best = max(known, key=lambda name: (known[name].value or 0.0, name), default=None)
+    best = max(
+        known, key=lambda name: (goodness(figure.metric, known[name].value or 0.0), name), default=None
+    )
     return [(best.removeprefix(BASELINE), Role.BASELINE, known[best])] if best else []
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from medpref.evaluation.metrics import LOWER_IS_BETTER, goodness
 from medpref.report.layout import CONTINUED, Layout, Role
 from medpref.report.load import RunFolder
 from medpref.report.tables import Delta, MethodRow, ScoreTable
@@ -62,7 +63,7 @@ class _Tally(NamedTuple):
 
 
 def _tally(method: str, distinct: Iterable[tuple[str, Delta]]) -> _Tally:
-    signs = [(delta.value or 0.0) > 0 for name, delta in distinct if name == method]
+    signs = [delta.better for name, delta in distinct if name == method]
     return _Tally(method, sum(signs), len(signs) - sum(signs))
 
 
@@ -140,10 +141,11 @@ def _leakage(leakage: dict[str, int]) -> Iterator[tuple[str, str]]:
 def _no_better_than_blind(tables: Sequence[ScoreTable]) -> Iterator[tuple[str, str]]:
     for table in tables:
         blind = table.strongest_baseline
-        best = max(table.rows, key=lambda row: row.score.value or 0.0)
-        if blind is None or blind.score.value is None or best.score.low is None:
+        best = max(table.rows, key=table.goodness)
+        if blind is None or best.score.low is None or best.score.high is None:
             continue
-        if best.score.low <= blind.score.value:
+        worst_end = min(goodness(table.headline.metric, end) for end in (best.score.low, best.score.high))
+        if worst_end <= table.goodness(blind):
             text = (
                 f"{_place(table)}: the best, {best.method}, scores {percent(best.score.value)}\u00a0% "
                 f"{interval(best.score.low, best.score.high)}; “{blind.method}”, which never sees the "
@@ -160,27 +162,26 @@ def _only_kept_what_the_control_lost(
     others = [name for name in layout.controls if name != main]
     for table in tables:
         above = {
-            control: {r.method for r in table.rows if control in r.deltas and _is_gain(r.deltas[control])}
+            control: {r.method for r in table.rows if control in r.deltas and r.deltas[control].better}
             for control in layout.controls
         }
         for other in others:
             names = sorted(above.get(main or "", set()) - above[other] - set(layout.controls))
             if names:
                 who = f"{joined(names)} {_verb(names, 'is', 'are')}"
-                text = f"{_place(table)}: {who} above {main} but not measurably above {other}."
+                side = "below" if table.headline.metric in LOWER_IS_BETTER else "above"
+                text = f"{_place(table)}: {who} {side} {main} but not measurably {side} {other}."
                 yield ("A gain over one control only", text)
-
-
-def _is_gain(delta: Delta) -> bool:
-    return delta.distinct and (delta.value or 0.0) > 0
 
 
 def _no_use_of_image(tables: Sequence[ScoreTable]) -> Iterator[tuple[str, str]]:
     for table in tables:
-        names = [r.method for r in table.rows if r.gap and r.gap.low is not None and r.gap.low <= 0]
+        gains = {row.method: row.gap.worst_gain for row in table.rows if row.gap}
+        names = [method for method, gain in gains.items() if gain is not None and gain <= 0]
         if names:
             who = f"{joined(names)} {_verb(names, 'scores', 'score')}"
-            text = f"{_place(table)}: with the image blanked, {who} no measurably lower."
+            side = "higher" if table.headline.metric in LOWER_IS_BETTER else "lower"
+            text = f"{_place(table)}: with the image blanked, {who} no measurably {side}."
             yield ("The image may not be used", text)
 
 

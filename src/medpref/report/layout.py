@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
+from medpref.evaluation.metrics import is_legacy, is_share
+
 CONTINUED = "sft-continued"
 START = "sft"
 BASELINE = "baseline:"
@@ -90,11 +92,12 @@ def _headline(results: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[Hea
     if not named:
         # A study of the starting point alone compares nothing: its overall scores have to do.
         named = [figure for figure in there if figure.slice == "all" and not _is_aside(figure.metric)]
-    return tuple(figure for figure in named if figure in there)
+    # Tables of scores speak in per cent and points: what is no share stands among the other scores.
+    return tuple(figure for figure in named if figure in there and is_share(figure.metric))
 
 
 def _is_aside(metric: str) -> bool:
-    return metric == "unparsed" or metric.startswith("legacy_")
+    return metric == "unparsed" or is_legacy(metric) or metric.startswith("likelihood_")
 
 
 def figure_of(row: Row) -> Headline:

@@ -1,12 +1,14 @@
-"""What stands beside the headline: the other scores, and how varied and how long the answers are."""
+"""What stands beside the headline: other scores, how varied the answers are, and what has no score."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from medpref.evaluation.log import EvaluationLog
+from medpref.evaluation.metrics import is_legacy
 from medpref.report.layout import BASELINE, NO_BACKBONE, Headline, Layout, Role
+from medpref.report.likelihood import LIKELIHOOD
 from medpref.report.tables import Index, Score
 
 
@@ -50,15 +52,33 @@ class OtherTable:
 
 
 def other_tables(results: Mapping[str, Any], layout: Layout) -> list[OtherTable]:
-    """Return a table for each task and backbone that has any other score over all questions."""
+    """Return a table for each task and backbone with any other score over all questions.
+
+    Scores by likelihood and legacy scores have tables of their own.
+    """
+    return _tables(results, layout, lambda metric: not is_legacy(metric) and metric not in LIKELIHOOD)
+
+
+def legacy_tables(results: Mapping[str, Any], layout: Layout) -> list[OtherTable]:
+    """Return a table for each task and backbone with scores that are there for published tables alone."""
+    return _tables(results, layout, is_legacy)
+
+
+def _tables(results: Mapping[str, Any], layout: Layout, wanted: Callable[[str], bool]) -> list[OtherTable]:
     index = Index(results)
     tasks = dict.fromkeys(figure.task for figure in layout.headline)
-    found = [_other_table(index, layout, name, task) for task in tasks for name in layout.backbones]
+    found = [_table(index, layout, name, task, wanted) for task in tasks for name in layout.backbones]
     return [table for table in found if table.metrics and table.rows]
 
 
-def _other_table(index: Index, layout: Layout, backbone: str, task: str) -> OtherTable:
-    metrics = [m for m in index.metrics(task) if Headline(task, m, "all") not in layout.headline]
+def _table(
+    index: Index, layout: Layout, backbone: str, task: str, wanted: Callable[[str], bool]
+) -> OtherTable:
+    metrics = [
+        metric
+        for metric in index.metrics(task)
+        if wanted(metric) and Headline(task, metric, "all") not in layout.headline
+    ]
     places = [(backbone, method) for method in layout.methods] + [
         (NO_BACKBONE, name) for name in index.baselines()
     ]
@@ -68,6 +88,28 @@ def _other_table(index: Index, layout: Layout, backbone: str, task: str) -> Othe
         if any(scores):
             rows.append(OtherRow(place, method, layout.role(method), scores))
     return OtherTable(backbone, task, tuple(metrics), tuple(rows))
+
+
+class UnscoredLine(NamedTuple):
+    """How many answers of a method, over all seeds and conditions, have no score by a metric, and why."""
+
+    task: str
+    backbone: str
+    method: str
+    metric: str
+    reason: str
+    n: int
+
+
+def unscored_lines(results: Mapping[str, Any], layout: Layout) -> list[UnscoredLine]:
+    """Return what metrics of other packages could not score, methods in the order of the other tables."""
+    found: dict[UnscoredLine, int] = defaultdict(int)
+    for row in results.get("unscored_metrics") or ():
+        own = {name: row[name] for name in UnscoredLine._fields if name != "n"}
+        found[UnscoredLine(**own, n=0)] += row["n"]
+    lines = [line._replace(n=count) for line, count in found.items()]
+    order = {name: place for place, name in enumerate(layout.methods)}
+    return sorted(lines, key=lambda line: (*line[:2], order.get(line.method, len(order)), *line[2:]))
 
 
 def count_outputs(logs: Iterable[EvaluationLog]) -> dict[tuple[str, str, str], Output]:

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medpref.evaluation.alignment import NORMAL
+from medpref.evaluation.comparison import ALL_SEEDS
 from medpref.evaluation.conditions import conditions
+from medpref.evaluation.metrics import LOWER_IS_BETTER
 from medpref.files import write_text
 from medpref.report import costs, details, wording
 from medpref.report.curves import curve_figures
@@ -27,16 +29,26 @@ from medpref.report.inference import (
     ranking_sentence,
 )
 from medpref.report.layout import Layout, make_layout
+from medpref.report.likelihood import METRICS, likelihood_tables
 from medpref.report.load import RunFolder, read_run
-from medpref.report.others import count_outputs, other_tables
+from medpref.report.looking import errors
+from medpref.report.looking.answers import consistency_tables, flip_tables, noise_sentences
+from medpref.report.looking.calibration import calibration_tables, plot_figures
+from medpref.report.looking.errors import error_tables
+from medpref.report.others import count_outputs, legacy_tables, other_tables, unscored_lines
 from medpref.report.tables import ScoreTable, score_tables
 
 PAGE = "report.html"
 
 _FILTERS = (
     "metric_name",
+    "metric_title",
     "slice_name",
     "percent",
+    "figure",
+    "figure_interval",
+    "decimals",
+    "decimals_interval",
     "points",
     "interval",
     "points_interval",
@@ -88,11 +100,17 @@ def _content(run: RunFolder) -> dict[str, Any]:
         "family": family_sentence(run.results, layout),
         "reliance": [(table, dumbbells(table)) for table in tables if any(row.gaps for row in table.rows)],
         "conditions": _conditions(tables),
+        **_looking(run.results, tables, layout),
         "kind_figures": kind_figures(run.results, layout),
         "curves": curve_figures(run.curves, layout),
         "searches": costs.search_lines(run.searches, layout),
         "budget": costs.budget(run.searches),
+        "likelihood": likelihood_tables(run.results, layout),
+        "likelihood_metrics": METRICS,
+        "lower_is_better": LOWER_IS_BETTER,
+        "unscored": unscored_lines(run.results, layout),
         "others": other_tables(run.results, layout),
+        "legacy": legacy_tables(run.results, layout),
         "outputs": count_outputs(run.logs),
         "cards": cards,
         "groups": [group for group in Group if any(card.question.group is group for card in cards)],
@@ -105,6 +123,22 @@ def _content(run: RunFolder) -> dict[str, Any]:
         "style": Markup(_asset("report.css")),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+def _looking(results: Mapping[str, Any], tables: Sequence[ScoreTable], layout: Layout) -> dict[str, Any]:
+    """Return how far the answers come from the image, how sure they are, and in what they err."""
+    return {
+        "noise": noise_sentences(tables),
+        "flips": flip_tables(results, layout),
+        "consistency": consistency_tables(results, layout),
+        "calibration": calibration_tables(results, layout),
+        "plots": plot_figures(results, layout),
+        "errors": error_tables(results, layout),
+        "error_columns": (errors.VISUAL_COLUMNS, errors.OTHER_COLUMNS),
+        "error_names": errors.NAMES,
+        "agreement": errors.agreement_sentence(results),
+        "seeds": len({row["seed"] for row in results["rows"]} - {ALL_SEEDS}),
     }
 
 

@@ -7,16 +7,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from medpref.report.wording import interval, metric_name, percent
+from medpref.evaluation.metrics import Unit, is_legacy, unit
+from medpref.report.wording import figure, figure_interval, metric_name
 
 Row = Mapping[str, Any]
 _BASELINE = "baseline:"
 BASELINES = ("yes-or-no", "word-dump", "majority-by-kind")
 """The baselines that are shown, where they were scored."""
 FIRST = ("all", "closed", "open")
-LEGACY = "legacy_"
-PLAIN = ("mean_words",)
-"""Metrics that are no shares."""
 
 
 def print_scores(results: Mapping[str, Any], console: Console) -> None:
@@ -33,7 +31,10 @@ def print_scores(results: Mapping[str, Any], console: Console) -> None:
         ):
             _print_table([row for row in rows if row["condition"] == condition], task, condition, console)
     console.print(
-        Text("In % with 95 % intervals. Legacy scores are for published tables alone.", style="dim")
+        Text(
+            "In % with 95 % intervals, but for nats and words. Legacy scores are for published tables alone.",
+            style="dim",
+        )
     )
 
 
@@ -42,10 +43,14 @@ def _print_table(rows: Sequence[Row], task: str, condition: str, console: Consol
     models = [name for name in methods if not name.startswith(_BASELINE)]
     beside = [name for name in BASELINES if _BASELINE + name in methods]
     shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="underline")
-    for column in ("score", "of", *models):
-        shown.add_column(Text(column), no_wrap=column not in models)
-    for column in ("n", "unscored", *beside):
-        shown.add_column(Text(column), justify="right")
+    shown.add_column("score", overflow="fold", max_width=24)
+    shown.add_column("of", no_wrap=True)
+    for name in models:
+        # Narrow columns break between figures, never within one.
+        shown.add_column(Text(name), overflow="fold")
+    unscored = any(row["unscored"] for row in rows)
+    for column in ("n", *(("unscored",) if unscored else ()), *beside):
+        shown.add_column(Text(column), justify="right", overflow="fold")
     by_method = {(row["method"], row["metric"], row["slice"]): row for row in rows}
     for metric, part in _figures(rows):
         found = [by_method.get((name, metric, part)) for name in models]
@@ -54,16 +59,21 @@ def _print_table(rows: Sequence[Row], task: str, condition: str, console: Consol
         counted = next(row for row in found if row)
         baselines = [by_method.get((_BASELINE + name, metric, part)) for name in beside]
         shown.add_row(
-            Text(metric_name(metric)),
+            Text(_title(metric)),
             Text(part),
             *(_with_interval(row, metric) for row in found),
             Text(f"{counted['n']:,}"),
-            Text(f"{counted['unscored']:,}" if counted["unscored"] else ""),
+            *([Text(f"{counted['unscored']:,}" if counted["unscored"] else "")] if unscored else []),
             *(Text(_value(row, metric), style="dim") for row in baselines),
         )
     console.print(Text(f"{task}, {condition}" if condition != "normal" else task, style="bold"))
     console.print(shown, highlight=False)
     console.print()
+
+
+def _title(metric: str) -> str:
+    """Return a metric's name, with its unit where that is neither per cent nor clear."""
+    return f"{metric_name(metric)}, nats" if unit(metric) is Unit.NATS else metric_name(metric)
 
 
 def _figures(rows: Iterable[Row]) -> list[tuple[str, str]]:
@@ -77,18 +87,16 @@ def _figures(rows: Iterable[Row]) -> list[tuple[str, str]]:
         whole = n.get((metric, "all"), 0)
         parts = [part for part in ("closed", "open", "all") if n.get((metric, part)) == whole]
         found.append((metric, parts[0] if parts else "all"))
-    return sorted(found, key=lambda item: (item[0].startswith(LEGACY), item[1] != "closed", item[0]))
+    return sorted(found, key=lambda item: (is_legacy(item[0]), item[1] != "closed", item[0]))
 
 
 def _with_interval(row: Row | None, metric: str) -> Text:
     if row is None or row["value"] is None:
         return Text("")
-    if metric in PLAIN or row["ci_low"] is None:
-        return Text(_value(row, metric))
-    return Text(f"{_value(row, metric):>5} {interval(row['ci_low'], row['ci_high'])}")
+    return Text(f"{_value(row, metric):>5} {figure_interval(row['ci_low'], row['ci_high'], metric)}".rstrip())
 
 
 def _value(row: Row | None, metric: str) -> str:
     if row is None or row["value"] is None:
         return ""
-    return f"{row['value']:.1f}" if metric in PLAIN else percent(row["value"])
+    return figure(row["value"], metric)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from medpref.evaluation.alignment import KIND
 from medpref.evaluation.comparison import ALL_SEEDS
+from medpref.evaluation.metrics import LOWER_IS_BETTER, goodness
 from medpref.report.layout import BASELINE, NO_BACKBONE, Headline, Layout, Role, Row, figure_of
 
 LEVEL = 0.05
@@ -53,13 +54,38 @@ class Delta(NamedTuple):
         return self.p_study < LEVEL and (self.low > 0 or self.high < 0)
 
     @property
+    def metric(self) -> str:
+        """What it is a difference of."""
+        return str(self.row.get("metric", ""))
+
+    @property
+    def better(self) -> bool:
+        """Whether it is distinct, and for the better."""
+        return self.distinct and goodness(self.metric, self.value or 0.0) > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is distinct, and for the worse."""
+        return self.distinct and not self.better
+
+    @property
+    def worst_gain(self) -> float | None:
+        """The end of the interval that is worse, such that more is better; None without an interval."""
+        if self.low is None or self.high is None:
+            return None
+        return min(goodness(self.metric, self.low), goodness(self.metric, self.high))
+
+    @property
     def verdict(self) -> str:
         """What the test says, in words, so that nothing hangs on a colour."""
         if self.p_study is None:
             return ""
         if not self.distinct:
             return "not significant"
-        return "▲ higher" if (self.value or 0.0) > 0 else "▼ lower"
+        told = "▲ higher" if (self.value or 0.0) > 0 else "▼ lower"
+        if self.metric not in LOWER_IS_BETTER:
+            return told
+        return f"{told}, which is {'better' if self.better else 'worse'}"
 
 
 class Ranked(NamedTuple):
@@ -151,9 +177,13 @@ class ScoreTable:
 
     @property
     def strongest_baseline(self) -> MethodRow | None:
-        """The highest score that looks at nothing."""
+        """The best score that looks at nothing."""
         scored = [row for row in self.baselines if row.score.value is not None]
-        return max(scored, key=lambda row: row.score.value or 0.0, default=None)
+        return max(scored, key=self.goodness, default=None)
+
+    def goodness(self, row: MethodRow) -> float:
+        """Return a row's score such that more is better."""
+        return goodness(self.headline.metric, row.score.value or 0.0)
 
     def of(self, role: Role) -> list[MethodRow]:
         """Return the rows with a role."""

@@ -1,6 +1,8 @@
 """Names and numbers as people read them: scores in per cent, differences in percentage points."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from medpref.evaluation.metrics import LOWER_IS_BETTER, Unit, unit
 
 ABSENT = "–"
 MINUS = "−"
@@ -14,8 +16,32 @@ _METRICS = {
     "token_recall": "Token recall",
     "token_precision": "Token precision",
     "unparsed": "Unreadable answers",
-    "bleu": "BLEU",
+    "likelihood_accuracy": "Accuracy by likelihood",
+    "likelihood_accuracy_per_token": "Accuracy by likelihood per token",
+    "likelihood_margin": "Likelihood margin",
+    "bleu": "BLEU, mean of sentences",
     "rouge_l": "ROUGE-L",
+    "corpus_bleu": "BLEU, corpus",
+    "distinct_rate": "Distinct answers",
+    "mean_words": "Words, mean",
+    "fact_comp": "Facts covered (comp)",
+    "fact_hall": "Facts contradicted (hall)",
+    "fact_precision": "Facts, precision",
+    "fact_f1": "Facts, F1",
+    "green": "GREEN",
+    "meteor": "METEOR",
+    "ratescore": "RaTEScore",
+    "radgraph-f1": "RadGraph F1",
+    "chexbert-f1": "CheXbert F1",
+    "legacy_bleu_1": "Legacy BLEU-1",
+    "legacy_bleu_2": "Legacy BLEU-2",
+    "legacy_bleu_3": "Legacy BLEU-3",
+    "legacy_open_f1": "Legacy open F1",
+    "legacy_multimedeval_closed": "Legacy MultiMedEval closed",
+    "legacy_multimedeval_recall": "Legacy MultiMedEval recall",
+    "legacy_multimedeval_accuracy": "Legacy MultiMedEval accuracy",
+    "legacy_multimedeval_f1": "Legacy MultiMedEval F1",
+    "legacy_multimedeval_bleu_1": "Legacy MultiMedEval BLEU-1",
 }
 _SLICES = {"all": "all questions", "closed": "closed questions", "open": "open questions"}
 
@@ -63,6 +89,39 @@ def interval(low: float | None, high: float | None) -> str:
 def points_interval(low: float | None, high: float | None, minus: str = MINUS) -> str:
     """Return an interval of differences, empty where there is none."""
     return "" if low is None or high is None else f"[{points(low, minus)}, {points(high, minus)}]"
+
+
+def decimals(value: float | None) -> str:
+    """Return a figure that is no share to three places: 0.137."""
+    return ABSENT if value is None else f"{value:.3f}".replace("-", MINUS)
+
+
+def decimals_interval(low: float | None, high: float | None) -> str:
+    """Return an interval of such figures, empty where there is none."""
+    return "" if low is None or high is None else f"[{decimals(low)}, {decimals(high)}]"
+
+
+_FIGURES: Mapping[Unit, Callable[[float], str]] = {
+    Unit.SHARE: percent,
+    Unit.NATS: lambda value: f"{value:.2f}".replace("-", MINUS),
+    Unit.WORDS: lambda value: f"{value:.1f}",
+}
+
+
+def figure(value: float | None, metric: str) -> str:
+    """Return a metric's value in its own unit, without the unit: shares in per cent, others as they are."""
+    return ABSENT if value is None else _FIGURES[unit(metric)](value)
+
+
+def figure_interval(low: float | None, high: float | None, metric: str) -> str:
+    """Return an interval in the metric's own unit, empty where there is none."""
+    return "" if low is None or high is None else f"[{figure(low, metric)}, {figure(high, metric)}]"
+
+
+def metric_title(metric: str) -> str:
+    """Return a metric's name, with its unit where that is not clear, and whether less of it is better."""
+    own = ", nats" if unit(metric) is Unit.NATS else ""
+    return metric_name(metric) + own + (", less is better" if metric in LOWER_IS_BETTER else "")
 
 
 def p_value(value: float | None) -> str:

@@ -1,6 +1,6 @@
 """A dry run: what a study would cost, from its real batches, without training and without weights.
 
-Not counted: the start's own warm-up, evaluations during training, and the answers to test questions.
+Not counted: the start's own warm-up, and answers to validation questions.
 """
 
 import json
@@ -24,6 +24,7 @@ from medpref.scoring.scorer import Scorer
 from medpref.starts import backbones
 from medpref.study.dry.costs import StagePlan, StudyPlan
 from medpref.study.dry.data import DryData, Sampled
+from medpref.study.dry.evaluation import EvaluationPlanner
 from medpref.study.dry.flops import forward_flops, training_flops
 from medpref.study.dry.measure import measure
 from medpref.study.dry.memory import forward_memory, training_memory
@@ -52,7 +53,7 @@ FREE = {"learning_rate", "schedule", "tower_factor", "warmup_share", "weight_dec
 
 
 def plan_study(study: StudySpec, *, sample: int = SAMPLE_IMAGES, laid_out: int = LAID_OUT) -> StudyPlan:
-    """Work out what each training and each reference pass of a study would cost.
+    """Work out what trainings and reference passes of a study would cost, and asking the test.
 
     Args:
         study: the study.
@@ -101,6 +102,21 @@ class _Planner:
                 found += self._reference(stage)
             elif stage.work == "evaluate":
                 found += self._method(stage)
+        return found + self._evaluations()
+
+    def _evaluations(self) -> list[StagePlan]:
+        """Plan what the test asks of each backbone: every method costs the same."""
+        asked: dict[str, list[Stage]] = {}
+        for stage in self._stages.values():
+            if stage.work == "evaluate":
+                asked.setdefault(stage.params["backbone"], []).append(stage)
+        found: list[StagePlan] = []
+        for backbone, stages in asked.items():
+            outline = self._outline(self._stages[stages[0].needs["candidate-0"]])
+            planner = EvaluationPlanner(
+                outline, self._data, stages[0].params, backbone, len(stages), self._choose
+            )
+            found += planner.plan()
         return found
 
     def _method(self, evaluation: Stage) -> list[StagePlan]:

@@ -14,6 +14,7 @@ from medpref.evaluation.looking.error_judge import (
 from medpref.evaluation.looking.error_kinds import (
     Kinds,
     WrongAnswer,
+    agreement_rows,
     error_rows,
     wrong_answers,
 )
@@ -25,7 +26,9 @@ __all__ = [
     "Calibration",
     "ErrorJudgeSettings",
     "JudgedErrors",
+    "Kinds",
     "WrongAnswer",
+    "agreement_rows",
     "calibration",
     "consistency",
     "error_kinds",
@@ -42,8 +45,9 @@ __all__ = [
 def looking_rows(logs: Sequence[EvaluationLog], judged: Kinds | None = None) -> dict[str, list[Row]]:
     """Return all measures that need no model, as plain rows; a measure without its logs has none.
 
-    All rows say backbone, method, seed (a number, or "all" over several) and task. Figures are rounded to six
-    decimals, None where they cannot be computed; intervals are 95 % cluster-bootstrap intervals.
+    All rows but those of ``agreement`` say backbone, method, seed (a number, or "all" over several) and task.
+    Figures are rounded to six decimals, None where they cannot be computed; intervals are 95 %
+    cluster-bootstrap intervals.
 
     Args:
         logs: the evaluation logs of any tasks, methods, seeds and conditions.
@@ -57,6 +61,7 @@ def looking_rows(logs: Sequence[EvaluationLog], judged: Kinds | None = None) -> 
         - ``reliability``: condition, bin, bins, p_low, p_high, p_mean, share_yes, ci_low, ci_high, n
         - ``errors``: condition, by (rules, judge), kind, measure (of_errors, of_answers), count, value,
           ci_low, ci_high, n
+        - ``agreement``: n, same, kappa: of the judge with the rules, where there is one
     """
     probabilities = calibration(logs)
     errors = error_rows(logs)
@@ -68,4 +73,5 @@ def looking_rows(logs: Sequence[EvaluationLog], judged: Kinds | None = None) -> 
         "calibration": probabilities.summary,
         "reliability": probabilities.reliability,
         "errors": errors,
+        "agreement": agreement_rows(judged or {}),
     }

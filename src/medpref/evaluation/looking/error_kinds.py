@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from medpref.evaluation.agreement import cohen_kappa
 from medpref.evaluation.log import EvaluationLog, Record
 from medpref.evaluation.looking.error_rules import ERROR_KINDS, VISUAL
 from medpref.evaluation.looking.error_rules import error_kinds as by_rules
-from medpref.evaluation.looking.runs import Conditions, Row, Run, by_run, estimates, right
+from medpref.evaluation.looking.runs import Conditions, Row, Run, by_run, estimates, right, tidy
 
 VISUAL_ANY = "visual"
 
@@ -54,7 +55,8 @@ def error_rows(
 
     Each kind has two rows, for the measures ``of_errors`` (its share of the wrong answers) and ``of_answers``
     (its share of all scored answers, which compares methods that err more or less often). An answer may have
-    several kinds, so that shares may sum to more than 1; ``visual`` is any of the four visual kinds.
+    several kinds, so that shares may sum to more than 1; ``visual`` is any of the four visual kinds. Runs
+    without a scored answer have no rows.
 
     Args:
         logs: the evaluation logs.
@@ -75,6 +77,22 @@ def error_rows(
     ]
 
 
+def agreement_rows(judged: Kinds) -> list[Row]:
+    """Return how far a judge's main kinds and those of the rules agree, over the answers that were judged.
+
+    Returns:
+        One row of n (answers), same (the share with one main kind by both) and kappa (Cohen's κ, None where
+        it is not defined); no row where nothing was judged.
+    """
+    if not judged:
+        return []
+    ours = [rules(*wrong)[0] for wrong in judged]
+    theirs = [kinds[0] for kinds in judged.values()]
+    same = sum(one == other for one, other in zip(ours, theirs, strict=True)) / len(judged)
+    kappa = cohen_kappa(ours, theirs)
+    return [{"n": len(judged), "same": tidy(same), "kappa": None if kappa is None else tidy(kappa)}]
+
+
 def _run_rows(
     run: Run, seeds: Mapping[int, Conditions], kinds: Kinds | None, condition: str
 ) -> Iterator[Row]:
@@ -87,7 +105,7 @@ def _run_rows(
         seed: np.array([_values(log[ident], kinds, names) if ident in log else nothing for ident in order])
         for seed, log in logs.items()
     }
-    if not order:
+    if all(np.isnan(table).all() for table in values.values()):
         return
     counts = {seed: np.nansum(table[:, : len(names)], axis=0) for seed, table in values.items()}
     for seed, rows in estimates(values, [samples[ident] for ident in order]):

@@ -16,15 +16,15 @@ class RunCost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """What one training, or one reference pass, costs.
+    """What one training, one reference pass, or asking a model the test under one condition costs.
 
     Attributes:
-        name: the method, or the pair set of the reference pass.
-        work: ``train`` or ``reference``.
+        name: the method, the pair set of the reference pass, or the condition.
+        work: ``train``, ``reference``, ``answers`` or ``likelihood``.
         backbone: the backbone's name in the study.
-        runs: how many there are of it: candidates of equal cost, and seeds.
-        steps: optimizer steps; for a reference, forward passes.
-        pairs: of one step.
+        runs: how many there are of it: candidates of equal cost, methods that are asked, and seeds.
+        steps: optimizer steps; for a reference and for likelihoods forward passes, for answers batches.
+        pairs: of one step; questions of the test.
         step: what one step is made of, all its forward passes together.
         cached_images: images that the tower is run on in a step, with features kept; mean over the run.
         flops: of one step, backward pass included, with features kept.
@@ -66,7 +66,7 @@ class StudyPlan:
 
     Attributes:
         study: its name.
-        stages: trainings and reference passes.
+        stages: trainings, reference passes, and what is asked of the models that come of them.
         notes: where figures come from a sample or a stand-in.
     """
 
@@ -85,6 +85,8 @@ class StudyPlan:
             "steps": sum(stage.steps * stage.runs for stage in self.stages if stage.work == "train"),
             "tokens": self.total("tokens", "train"),
             "reference_tokens": self.total("tokens", "reference"),
+            "answer_tokens": self.total("tokens", "answers"),
+            "likelihood_tokens": self.total("tokens", "likelihood"),
             "flops": self.total("flops"),
         }
         stages = [stage.to_json() for stage in self.stages]

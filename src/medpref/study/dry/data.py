@@ -1,4 +1,4 @@
-"""Data for a dry run: the pairs of a sample of the images, made by the study's own recipes."""
+"""Data for a dry run: pairs of a sample of the images by the study's own recipes, and some of the test."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,18 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel
 
+from medpref.evaluation.conditions import ConditionContext, conditions
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.pairs.recipes import RecipeContext
+from medpref.pairs.sample import Sample
 from medpref.pairs.sources import sources
 from medpref.pairs.sources.base import Source
 from medpref.study.method import RECIPES
 from medpref.study.stage import Stage
 from medpref.study.stages.pairs import of_kinds
+
+TEST_IMAGES = 32
+"""The most test images that a plan looks at: some conditions draw each of them anew."""
 
 
 class Sampled(NamedTuple):
@@ -37,13 +42,26 @@ class Sampled(NamedTuple):
         return self.of / max(self.images, 1)
 
 
+class Questions(NamedTuple):
+    """Test samples on some of a task's images, of so many in all."""
+
+    samples: Sequence[Sample]
+    images: int
+    of: int
+
+    @property
+    def factor(self) -> float:
+        """How many times larger the whole is."""
+        return self.of / max(self.images, 1)
+
+
 class DryData:
-    """A study's pairs on a sample of images.
+    """A study's pairs on a sample of images, and its test questions on another.
 
     Args:
         params: of the study's data stage.
         folder: where images go that are drawn.
-        limit: the most images of train, and of the pool.
+        limit: the most images of train, and of the pool; of the test there are fewer.
     """
 
     def __init__(self, params: Mapping[str, Any], folder: Path, limit: int) -> None:
@@ -59,6 +77,24 @@ class DryData:
                 self.notes[f"{name}: figures come from {sampled.images} of {sampled.of} images"] = None
         self._folder = folder
         self._made: dict[str, Sampled] = {}
+        tested = {task: own for (split, task), own in data.samples.items() if split == "test"}
+        drawn, most = _drawn(source, whole, "test"), min(limit, TEST_IMAGES)
+        self._tests = {task: _questions(own, most, drawn) for task, own in tested.items()}
+        self._shown: dict[tuple[str, str], Sequence[Sample]] = {}
+
+    def test(self, task: str, condition: str) -> tuple[Sequence[Sample], float]:
+        """Return test samples as a condition shows them, and how many times larger the whole is.
+
+        Raises:
+            InputError: an image or a region cannot be read.
+        """
+        found = self._tests.get(task, Questions((), 0, 0))
+        if found.images < found.of:
+            self.notes[f"test: figures come from {found.images} of {found.of} images"] = None
+        if (task, condition) not in self._shown:
+            context = ConditionContext(self._folder / "shown" / condition)
+            self._shown[task, condition] = conditions[condition].show(found.samples, context)
+        return self._shown[task, condition], found.factor
 
     def pair_set(self, stage: Stage) -> Sampled:
         """Return what a ``pairs`` stage would make of the sample.
@@ -120,7 +156,7 @@ class _StandIn:
 def _shortened(source: Source, settings: BaseModel, limit: int) -> BaseModel:
     """Return settings by which a source that draws its images draws no more than are looked at."""
     counts = {split: _drawn(source, settings, split) for split in ("train", "pool", "validation", "test")}
-    most = {"train": limit, "pool": limit, "validation": 1, "test": 1}
+    most = {"train": limit, "pool": limit, "validation": 1, "test": min(limit, TEST_IMAGES)}
     changes = {split: min(count, most[split]) for split, count in counts.items() if count is not None}
     return settings.model_copy(update=changes)
 
@@ -129,6 +165,13 @@ def _drawn(source: Source, settings: BaseModel, split: str) -> int | None:
     """Return how many images a source draws for a split; None for a source that reads files."""
     count = getattr(settings, split, None) if source.work(settings) is not None else None
     return count if isinstance(count, int) else None
+
+
+def _questions(samples: Sequence[Sample], limit: int, drawn: int | None) -> Questions:
+    keys = list(dict.fromkeys(sample.cluster for sample in samples))
+    kept = set(random.Random(0).sample(keys, min(limit, len(keys))))
+    some = [sample for sample in samples if sample.cluster in kept]
+    return Questions(some, len(kept), drawn if drawn is not None else len(keys))
 
 
 def _sample(pairs: Sequence[Pair], limit: int, drawn: int | None) -> Sampled:

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from medpref.pairs.pair import Pair
 from medpref.scoring.cells import Cell
-from medpref.scoring.inputs import image_indices, number_images
+from medpref.scoring.inputs import InputCache, image_indices, number_images
 from medpref.scoring.plan import Path, Plan, make_plan
 from medpref.scoring.scorer import Scorer
 from medpref.study.dry.sizes import Load
@@ -44,13 +44,18 @@ def lay_out(scorer: Scorer, asked: Asked) -> tuple[Pass, Load]:
     inputs = scorer.inputs
     numbers = number_images(asked)
     paths = [Path(image_indices(numbers, pair, cell.image), *inputs.ids(pair, cell)) for pair, cell in asked]
-    plan = make_plan(paths, image_token=inputs.image_token, pad=inputs.pad, shared=scorer.shared)
+    return lay_out_paths(inputs, paths, len(numbers), scorer.shared)
+
+
+def lay_out_paths(inputs: InputCache, paths: Sequence[Path], images: int, shared: bool) -> tuple[Pass, Load]:
+    """Return what scoring token paths on so many distinct images would take, in one pass."""
+    plan = make_plan(paths, image_token=inputs.image_token, pad=inputs.pad, shared=shared)
     distinct = set(paths)
     rows, tokens = plan.rows.ids.shape
     # Behind a row's first column, only padding has position 0.
     padding = int((plan.rows.positions == 0).sum()) - rows
     unshared = len(distinct) * max(len(path.fed) for path in distinct)
-    made = Pass(len(asked), rows, rows * tokens, padding, unshared, len(numbers))
+    made = Pass(len(paths), rows, rows * tokens, padding, unshared, images)
     return made, _load(plan, made)
 
 

@@ -37,13 +37,16 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
     totals = plan.to_json()["totals"]
     console.print(
         f"In all: {totals['steps']:,} steps, {short(totals['tokens'])} tokens trained on, "
-        f"{short(totals['reference_tokens'])} tokens of reference, {short(totals['flops'])}FLOP.",
+        f"{short(totals['reference_tokens'])} tokens of reference, "
+        f"{short(totals['answer_tokens'])} of test answers, "
+        f"{short(totals['likelihood_tokens'])} of likelihoods, {short(totals['flops'])}FLOP.",
         highlight=False,
     )
     legend = (
         "unshared: tokens if each response stood in a row of its own. new: images that the tower is run on "
         "where its features are kept; FLOPs count these. training: gradients and the optimizer's means. "
-        "reference: a step is a forward pass."
+        "reference, likelihood: a step is a forward pass; answers: a batch, its pairs are questions, and "
+        "answers are taken to be as long as the references."
     )
     for line in (legend, *plan.notes):
         console.print(Text(line, style="dim"))
