@@ -11,7 +11,6 @@ from medpref.evaluation.baselines import BASELINES, Answered
 from medpref.evaluation.likelihood import ChoiceScores
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record, read_logs
 from medpref.evaluation.predict import make_log
-from medpref.evaluation.report_metrics import unscored_metrics
 from medpref.evaluation.results import build_results
 from medpref.evaluation.tasks import Task, tasks
 from medpref.files import relative_to, write_json
@@ -167,7 +166,6 @@ def write_results(folder: Path, control: str | None) -> dict[str, Any]:
     results = build_results(
         logs, study=folder.name, controls=[control] if control else [], headline=headline, slices=slices
     )
-    results["unscored_metrics"] = unscored_metrics(logs)
     write_json(folder / "results.json", results)
     write_json(folder / "run.json", {"study": {"study": folder.name}, "headline": headline, "slices": slices})
     return results

@@ -19,7 +19,7 @@ from rich.console import Console
 from medpref import __version__
 from medpref.errors import InputError, RunError
 from medpref.evaluation.log import read_logs
-from medpref.evaluation.looking import judge_errors, wrong_answers
+from medpref.evaluation.looking import judge_errors, read_judged_errors, wrong_answers
 from medpref.evaluation.results import build_results
 from medpref.evaluation.tasks import tasks
 from medpref.files import disk_errors, read_json, read_jsonl, write_json
@@ -214,6 +214,7 @@ def summarise(folder: Path, study: StudySpec) -> dict[str, Any]:
         controls=study.controls,
         headline=headline(study),
         slices=named_slices(study),
+        judged=read_judged_errors(folder / "logs"),
     )
 
 

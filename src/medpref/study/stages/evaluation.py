@@ -11,6 +11,7 @@ from medpref.evaluation.conditions import ConditionContext, conditions
 from medpref.evaluation.facts.judges import judges
 from medpref.evaluation.likelihood import predict_choices, spellings
 from medpref.evaluation.log import EvaluationLog, LogHeader, mean_score
+from medpref.evaluation.metrics import goodness
 from medpref.evaluation.predict import make_log, predict
 from medpref.evaluation.report_metrics import Facts, read_given_facts, with_facts, with_metrics
 from medpref.evaluation.tasks import tasks
@@ -130,7 +131,8 @@ def choose(context: StageContext, roles: Sequence[str]) -> int:
     tried = params.get("candidates", [{}])
     folders = [context.needs[role] for role in roles]
     scores = [read_json(f / "validation.json") if params.get("search") else {} for f in folders]
-    best = max(range(len(folders)), key=lambda i: (scores[i].get("value", 0.0), -i))
+    metric = (params.get("search") or {}).get("metric", "")
+    best = max(range(len(folders)), key=lambda i: (goodness(metric, scores[i].get("value", 0.0)), -i))
     rows = [
         {
             "settings": settings,
