@@ -1,5 +1,6 @@
 """Preference objectives: small pure functions from the log-probs of named cells to a loss for each pair."""
 
+from medpref.objectives import minimal_pairs as minimal_pairs
 from medpref.objectives import preference as preference
 from medpref.objectives import supervised as supervised
 from medpref.objectives import variants as variants
