@@ -124,7 +124,10 @@ def ranking_sentence(table: ScoreTable) -> str:
     told = (
         f"{apart} of {counted(len(table.pairs), 'pair')} of methods {'is' if apart == 1 else 'are'} separated"
     )
-    return f"{told}: a rank of 2–4 may be any of these."
+    # With every pair apart, each rank is one number.
+    if apart == len(table.pairs):
+        return f"{told}."
+    return f"{told}; where ranks are a span, such as 2–4, each of them is possible."
 
 
 def detectable_sentence(table: ScoreTable, control: str | None) -> str:
