@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -204,7 +203,7 @@ def _score_given(
 
 def _ask(asker: "ModelAsker", samples: Sequence["Sample"], shown: list[str], console: Console) -> None:
     """Ask the model under each condition, with a bar and the rate."""
-    from medpref.progress import Progress
+    from medpref.commands.working import one_bar
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False)
@@ -215,11 +214,8 @@ def _ask(asker: "ModelAsker", samples: Sequence["Sample"], shown: list[str], con
             say(f"{condition}: applies to no sample")
             continue
         started = time.monotonic()
-        with Progress(console) as bars:
-            bars.start(1, 0)
-            bars.begin(condition)
-            bars.update(condition, len(own), 0)
-            asked = asker.ask(own, condition, partial(bars.update, condition, None))
+        with one_bar(console, condition, len(own)) as advance:
+            asked = asker.ask(own, condition, advance)
         seconds = max(time.monotonic() - started, 1e-9)
         say(f"{condition}: {len(own):,} samples in {seconds:.1f} s, {len(own) / seconds:.1f} a second")
         if asked.failures:

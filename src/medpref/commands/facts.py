@@ -1,6 +1,5 @@
 """``medpref facts``: atomic facts, a judge for each, and what replies make of comp and hall."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -232,34 +231,18 @@ def _given(
 
 def _run_judge(made: "Judge", items: "Sequence[Item]", target: Path) -> "Judged":
     """Judge all items, with a bar; no other process may write to the same file meanwhile."""
-    from filelock import FileLock, Timeout
     from rich.console import Console
 
+    from medpref.commands.working import one_bar, only_writer
     from medpref.evaluation.facts.judging import judge_items
-    from medpref.files import disk_errors
-    from medpref.progress import Progress
 
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    console = Console(stderr=True, soft_wrap=True)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError("another process writes these replies", where=str(target)) from None
-    started = time.monotonic()
-    try:
-        with Progress(Console(stderr=True, soft_wrap=True)) as progress:
-            progress.start(1, 0)
-            progress.begin("judge")
-            progress.update("judge", len(items), 0)
-            judged = judge_items(made, items, target, advance=lambda n: progress.update("judge", None, n))
-            progress.end("judge", time.monotonic() - started)
-            return judged
+        with only_writer(target, "replies"), one_bar(console, "judge", len(items)) as advance:
+            return judge_items(made, items, target, advance=advance)
     except KeyboardInterrupt:
         remedy = "The replies so far are kept: the same command goes on from here."
         raise RunError("interrupted", remedy=remedy) from None
-    finally:
-        lock.release()
 
 
 def _tell_judged(judged: "Judged", made: "Judge", count: int, left_out: dict[str, str], target: Path) -> None:

@@ -1,6 +1,5 @@
 """``medpref generate``: a model's answers to the questions of a file, written as they come."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,36 +101,11 @@ def _ask(
     engine: Any, file: "QuestionFile", target: Path, sampling: "Sampling", console: Console
 ) -> "Outcome":
     """Ask all questions, with a bar; no other process may write to the same file meanwhile."""
-    from filelock import FileLock, Timeout
-
-    from medpref.files import disk_errors
+    from medpref.commands.working import one_bar, only_writer
     from medpref.generation.run import generate_answers
-    from medpref.progress import Progress
 
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError("another process writes these answers", where=str(target)) from None
-    started = time.monotonic()
-    try:
-        with Progress(console) as progress:
-            progress.start(1, 0)
-            progress.begin("answers")
-            progress.update("answers", len(file.questions), 0)
-            outcome = generate_answers(
-                engine,
-                file.questions,
-                target,
-                sampling,
-                advance=lambda amount: progress.update("answers", None, amount),
-            )
-            progress.end("answers", time.monotonic() - started)
-    finally:
-        lock.release()
-    return outcome
+    with only_writer(target, "answers"), one_bar(console, "answers", len(file.questions)) as advance:
+        return generate_answers(engine, file.questions, target, sampling, advance=advance)
 
 
 def _report(outcome: "Outcome", file: "QuestionFile", target: Path, console: Console) -> None:
