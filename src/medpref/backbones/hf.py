@@ -142,15 +142,19 @@ class HFBackbone(Backbone):
 
     def prepare(self, prompts: Sequence[Sequence[int]], images: Sequence[Sequence[ImageTensors]]) -> Prompts:
         """Return prompts with their images as one left-padded batch on the model's device."""
-        longest = max(map(len, prompts))
-        padding = [longest - len(row) for row in prompts]
-        tokens = torch.tensor(
-            [[self.pad_token] * pad + list(row) for pad, row in zip(padding, prompts, strict=True)],
-            device=self.device,
-        )
-        mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in padding], device=self.device)
+        tokens, mask = self.left_padded(prompts)
         shown = [move_images(row, self.device) for row in images]
         return Prompts(tokens, mask, self.generation_inputs(tokens, shown))
+
+    def left_padded(
+        self, rows: Sequence[Sequence[int]]
+    ) -> tuple[Int[Tensor, "rows tokens"], Int[Tensor, "rows tokens"]]:
+        """Return ids padded on the left, and which of them are no padding, on the model's device."""
+        longest = max(map(len, rows))
+        padding = [longest - len(row) for row in rows]
+        tokens = [[self.pad_token] * pad + list(row) for pad, row in zip(padding, rows, strict=True)]
+        mask = [[0] * pad + [1] * (longest - pad) for pad in padding]
+        return torch.tensor(tokens, device=self.device), torch.tensor(mask, device=self.device)
 
     def _completion(self, made: Sequence[int]) -> Completion:
         """Return the completion of generated ids; behind the first end token there is only padding."""

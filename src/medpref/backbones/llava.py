@@ -145,16 +145,9 @@ class LlavaBackbone(HFBackbone):
         self.model(input_ids=stems, past_key_values=cache, use_cache=True, logits_to_keep=1, **inputs)
         rows = torch.tensor(shared.rows, device=self.device)
         cache.batch_select_indices(rows)
-        tails = [list(prompt[stems.shape[1] :]) for prompt in prompts]
-        longest = max(map(len, tails))
-        padded = torch.tensor(
-            [[self.pad_token] * (longest - len(tail)) + tail for tail in tails], device=self.device
-        )
-        told = torch.tensor(
-            [[0] * (longest - len(tail)) + [1] * len(tail) for tail in tails], device=self.device
-        )
+        tails, told = self.left_padded([prompt[stems.shape[1] :] for prompt in prompts])
         mask = torch.cat([torch.ones_like(stems)[rows], told], dim=1)
-        return Prompts(torch.cat([stems[rows], padded], dim=1), mask, {"past_key_values": cache})
+        return Prompts(torch.cat([stems[rows], tails], dim=1), mask, {"past_key_values": cache})
 
     def read_states(
         self, rows: Rows, features: Sequence[ImageTensors]
