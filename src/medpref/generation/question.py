@@ -1,16 +1,13 @@
 """What an engine is asked and what it gives back."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from medpref.backbones.sampling import Sampling
-from medpref.errors import InputError
-from medpref.files import content_hash, file_hash
+from medpref.files import cached_file_hash, content_hash
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, Turn
 from medpref.pairs.recipes.base import seed_of
-from medpref.scoring.inputs import Stamp, file_stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +91,6 @@ def _contents(images: tuple[Path, ...]) -> list[str]:
 
 def _content(path: Path) -> str:
     try:
-        return _hash(file_stamp(path))
-    except InputError:
+        return cached_file_hash(path)
+    except OSError:
         return "missing"
-
-
-@lru_cache(maxsize=100_000)
-def _hash(stamp: Stamp) -> str:
-    return file_hash(stamp.path)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from medpref.errors import InputError
+from medpref.pairs.edits.editing import spoken as spoken
 from medpref.pairs.pair import Pair, ResponseRole
 from medpref.pairs.recipes.base import NoSettings, Recipe, RecipeContext, generator, note_recipe
 from medpref.registry import Registry
@@ -74,11 +75,6 @@ def group_of(pair: Pair) -> Group:
 def _reject_one_of(pair: Pair, texts: Sequence[str], name: str, note: str, seed: int) -> Pair:
     text = texts[int(generator(seed, name, pair.id).integers(len(texts)))]
     return note_recipe(pair.with_response(ResponseRole.REJECTED, text), note, seed)
-
-
-def spoken(text: str) -> str:
-    """Return a text as it sounds: without case, blanks around it, and a full stop."""
-    return text.strip().rstrip(".").casefold()
 
 
 response_recipes.add(
