@@ -2,16 +2,32 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from medpref.pairs.conversations import Message, read_llava, split_answer, split_question
 from medpref.pairs.fields import RowError
 from medpref.pairs.formats import with_placeholders
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, Provenance, ResponseRole
 from medpref.pairs.sources.questions import cluster_of, is_yes_or_no, kinds_of
-from medpref.pairs.sources.rows import Entry, Row
+from medpref.pairs.sources.rows import Entry, FolderSettings, Row
 
+NO_SPLIT = "There is no official split: pictures were drawn for training, validation and test."
 KEYS = ("conversations", "conversatons")
 """The second is what a part of the published files call it."""
+
+
+class DialogueSettings(FolderSettings):
+    """Where the folder is, and which conversations are read.
+
+    Attributes:
+        split: always drawn, since there is no official one.
+        files: names of the JSON files; the usual one, or the only one there, if not given.
+        turns: ``each`` learns every answer of a conversation, ``last`` only the last.
+    """
+
+    split: Literal["image-disjoint"] = "image-disjoint"
+    files: tuple[str, ...] = ()
+    turns: Literal["each", "last"] = "each"
 
 
 def dialogue_rows(

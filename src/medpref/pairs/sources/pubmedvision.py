@@ -5,34 +5,27 @@ The folder holds ``PubMedVision_InstructionTuning_VQA.json`` or ``PubMedVision_A
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from medpref.pairs.pair import Provenance
-from medpref.pairs.sources.dialogues import dialogue_rows
+from medpref.pairs.sources.dialogues import NO_SPLIT, DialogueSettings, dialogue_rows
 from medpref.pairs.sources.finding import image_roots
 from medpref.pairs.sources.json_files import chosen_files, file_id
 from medpref.pairs.sources.questions import pair_parts
 from medpref.pairs.sources.reading import Reading, register
-from medpref.pairs.sources.rows import Entry, FolderSettings, LeftOutError, Part, Row
+from medpref.pairs.sources.rows import Entry, LeftOutError, Part, Row
 
 LICENCE = "Apache-2.0"
 PROVENANCE = Provenance("PubMedVision", licence=LICENCE)
 USUAL = ("PubMedVision_InstructionTuning_VQA.json",)
 
 
-class PubMedVisionSettings(FolderSettings):
-    """Where the folder is, and which conversations are read.
+class PubMedVisionSettings(DialogueSettings):
+    """Which conversations are read, beside what all sources of conversations can be told.
 
     Attributes:
-        split: always drawn, since there is no official one.
-        files: names of the JSON files; the instructions, or the only one there, if not given.
-        turns: ``each`` learns every answer of a conversation, ``last`` only the last.
         modalities: keep images of these, by PubMedVision's ``modality``; all if not given.
     """
 
-    split: Literal["image-disjoint"] = "image-disjoint"
-    files: tuple[str, ...] = ()
-    turns: Literal["each", "last"] = "each"
     modalities: tuple[str, ...] = ()
 
 
@@ -58,6 +51,6 @@ READING = Reading(
     parts=parts,
     roots=lambda settings: image_roots(settings, "images"),
     pool=lambda settings: pair_parts(settings, PROVENANCE),
-    notes=lambda _: ["There is no official split: pictures were drawn for training, validation and test."],
+    notes=lambda _: [NO_SPLIT],
 )
 register("pubmedvision", "PubMedVision: conversations on article figures", PubMedVisionSettings, READING)
