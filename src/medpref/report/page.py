@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from medpref.evaluation.alignment import NORMAL
@@ -37,6 +37,7 @@ from medpref.report.looking.calibration import calibration_tables, plot_figures
 from medpref.report.looking.errors import error_tables
 from medpref.report.others import count_outputs, legacy_tables, other_tables, unscored_lines
 from medpref.report.tables import ScoreTable, score_tables
+from medpref.report.templating import make_environment
 
 PAGE = "report.html"
 
@@ -167,16 +168,7 @@ def _condition(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Return the templates: what they insert is escaped, whoever wrote it, and a wrong name fails."""
-    environment = Environment(
-        loader=PackageLoader("medpref.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update({name: getattr(wording, name) for name in _FILTERS})
-    return environment
+    return make_environment("medpref.report", {name: getattr(wording, name) for name in _FILTERS})
 
 
 def _asset(name: str) -> str:

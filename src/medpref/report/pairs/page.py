@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from medpref import __version__
@@ -19,6 +19,7 @@ from medpref.pairs.store import PairFile, read_pairs
 from medpref.pairs.summary import NONE, PairSummary, error_names, read_left_out, recipe_name, summarise
 from medpref.report.pairs.figures import leak_figure, length_figure
 from medpref.report.pairs.gallery import EXAMPLES, Example, make_examples
+from medpref.report.templating import make_environment
 from medpref.report.wording import counted, number, percent
 
 _TOLD_APART = 0.6
@@ -161,16 +162,8 @@ def _short_names(pair: Pair, groups: Mapping[str, Sequence[Group]]) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Return the templates: what they insert is escaped, whoever wrote it, and a wrong name fails."""
-    environment = Environment(
-        loader=PackageLoader("medpref.report.pairs"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update({"number": number, "percent": percent, "counted": counted})
-    return environment
+    filters: dict[str, Callable[..., str]] = {"number": number, "percent": percent, "counted": counted}
+    return make_environment("medpref.report.pairs", filters)
 
 
 def _asset(package: str, name: str) -> str:
