@@ -96,7 +96,6 @@ class ModelAsker:
                 inputs=self.inputs,
                 fingerprint=self.fingerprint,
             )
-        decoding = {"strategy": "greedy", "max_new_tokens": self.task.max_new_tokens}
         log = log_known(
             self.task,
             header(
@@ -106,7 +105,7 @@ class ModelAsker:
                 condition,
                 self.split,
                 model=self.fingerprint,
-                decoding=decoding,
+                decoding=self.task.decoding,
             ),
             samples,
             {ident: answer.text for ident, answer in outcome.answers.items()},

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from medpref.pairs.sample import Sample
 from medpref.registry import Registry
@@ -51,6 +51,11 @@ class Task:
     source: str = "files"
     reports: bool = False
     corpus: Mapping[str, CorpusScore] = field(default_factory=dict)
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How answers are generated, as logs tell it."""
+        return {"strategy": "greedy", "max_new_tokens": self.max_new_tokens}
 
 
 tasks: Registry[Task] = Registry("task")

@@ -79,7 +79,7 @@ def evaluate(context: StageContext) -> None:
             condition=condition,
             split="test",
             model=read_json(folder / "model.json")["fingerprint"],
-            decoding={"strategy": "greedy", "max_new_tokens": tasks[task].max_new_tokens},
+            decoding=tasks[task].decoding,
         )
         answers = predict(
             backbone,
