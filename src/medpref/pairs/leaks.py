@@ -15,9 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
-from scipy.optimize import minimize
 from scipy.special import expit
-from scipy.stats import rankdata
 
 from medpref.errors import InputError
 from medpref.evaluation.intervals import ClusterBootstrap
@@ -209,6 +207,8 @@ def _couples(
     weights: Float[np.ndarray, " texts"],
 ) -> tuple[float, float]:
     """Return the weight of the couples whose positive has the higher score, and that of all."""
+    from scipy.stats import rankdata  # here: half a second that other commands need not wait
+
     rank = rankdata(scores, "dense") - 1
     up = np.bincount(rank, weights * positive)
     down = np.bincount(rank, weights * ~positive)
@@ -241,6 +241,8 @@ def _fit(values: sparse.csr_matrix, is_chosen: Bool[np.ndarray, " texts"]) -> Fl
         return value, slope
 
     start = np.zeros(values.shape[1])
+    from scipy.optimize import minimize
+
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
     weights: Float[np.ndarray, " columns"] = found.x
     return weights
