@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from PIL import Image
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 
 if TYPE_CHECKING:
+    from tests.generation.servers import Server
+
     from medpref.backbones.llava import LlavaBackbone
 
 # Before anything imports transformers, which the fixtures below leave to the tests that need it.
@@ -81,6 +83,23 @@ def make_backbone() -> BackboneMaker:
 def backbone(request: pytest.FixtureRequest, make_backbone: BackboneMaker) -> "LlavaBackbone":
     """A tiny backbone of each family, fresh for each test."""
     return make_backbone(request.param)
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is asked of an endpoint again not wait long."""
+    from medpref.endpoints import endpoint
+
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+
+
+@pytest.fixture
+def server() -> Iterator["Server"]:
+    """Return a server on loopback that answers until the test ends."""
+    from tests.generation.servers import serving
+
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture

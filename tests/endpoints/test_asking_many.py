@@ -1,21 +1,14 @@
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.generation.servers import Body, Handler, Server, completion, serving
+from tests.generation.servers import Body, Handler, Server, completion
 
 from medpref.endpoints.endpoint import ConnectionSettings, Endpoint, RefusedError, retry_after, scrub
 from medpref.endpoints.many import post_each
 from medpref.errors import RunError
 
 pytest.importorskip("httpx2")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
 
 
 def test_answers_are_given_before_the_error_that_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ from tests.generation.servers import Body, Handler, Server, completion, serving
 from typer.testing import CliRunner, Result
 
 from medpref.cli import app
-from medpref.endpoints import endpoint
 from medpref.errors import InputError, RunError
 from medpref.files import read_json, read_jsonl, write_json, write_jsonl
 
@@ -24,9 +23,7 @@ runner = CliRunner()
 KEY = "sk-very-secret-5521"
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def labels_for(body: Body, label: str = "Entailment") -> str:

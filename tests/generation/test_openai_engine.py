@@ -33,15 +33,7 @@ KEY = "sk-very-secret-7391"
 TEXTS = [Question(f"q{number}", f"Question {number}?") for number in range(12)]
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from tests.generation.servers import Body, Handler, Server, serving
+from tests.generation.servers import Body, Handler, Server
 from tests.pairs.writers import talking, user_text
 
-from medpref.endpoints import endpoint
 from medpref.errors import InputError
 from medpref.files import read_json, read_jsonl
 from medpref.pairs.llm.agreement import krippendorff_alpha, mean_difference
@@ -24,15 +23,7 @@ pytest.importorskip("httpx2")
 NAN = float("nan")
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def pair(ident: str, rejected: str | None = "wrong") -> Pair:

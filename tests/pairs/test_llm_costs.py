@@ -2,16 +2,14 @@
 
 import json
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.generation.servers import Body, Server, completion, serving
+from tests.generation.servers import Body, Server, completion
 from tests.pairs.writers import swap, talking
 
-from medpref.endpoints import endpoint
 from medpref.errors import InputError
 from medpref.files import read_json, read_jsonl
 from medpref.pairs.llm.cache import ReplyCache
@@ -29,16 +27,13 @@ PRICES = {"input": 0, "output": 1000.0}
 KEY = "sk-very-secret-8254"
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        talking(running, swap)
-        yield running
+def server(server: Server) -> Server:
+    talking(server, swap)
+    return server
 
 
 def pairs(count: int) -> list[Pair]:

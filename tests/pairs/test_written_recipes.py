@@ -1,14 +1,12 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.generation.servers import Body, Handler, Server, completion, serving
+from tests.generation.servers import Body, Handler, Server, completion
 from tests.pairs.writers import asked_of, swap, talking, user_text
 
-from medpref.endpoints import endpoint
 from medpref.errors import InputError, RunError
 from medpref.files import read_json, read_jsonl
 from medpref.pairs.llm.prompts import error_kinds
@@ -23,16 +21,13 @@ RECIPE = response_recipes["llm-write"]
 KEY = "sk-very-secret-8254"
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        talking(running, swap, prompt_tokens=100, completion_tokens=20)
-        yield running
+def server(server: Server) -> Server:
+    talking(server, swap, prompt_tokens=100, completion_tokens=20)
+    return server
 
 
 def bare(number: int, chosen: str = "In the left lung", kind: str | None = "position") -> Pair:

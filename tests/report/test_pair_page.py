@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import asdict, replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import Page
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -21,44 +21,19 @@ from medpref.report.pairs.gallery import make_examples, spread
 from medpref.report.pairs.marks import Piece, mark
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\u2028 {{ 7 * 7 }}'
-VOID = {"meta", "img", "input", "br", "link", "hr"}
 
 
-class Page(HTMLParser):
-    """What a page consists of; elements that are not closed in order fail."""
+class PairPage(Page):
+    """A page about pairs, with what its marks hold."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text: list[str] = []
         self.marked: list[str] = []
-        self.feed(path.read_text(encoding="utf-8"))
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        super().__init__(path.read_text(encoding="utf-8"))
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        super().handle_data(data)
         if self.open and self.open[-1] == "mark":
             self.marked.append(data)
-
-    def every(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.tags if tag == name]
-
-    @property
-    def sections(self) -> list[str | None]:
-        return [attributes.get("id") for attributes in self.every("section")]
 
     @property
     def cards(self) -> list[dict[str, str | None]]:
@@ -104,10 +79,10 @@ def pairs(tmp_path: Path) -> list[Pair]:
     return made
 
 
-def page_of(pairs: list[Pair], tmp_path: Path, **settings: int) -> Page:
+def page_of(pairs: list[Pair], tmp_path: Path, **settings: int) -> PairPage:
     path = tmp_path / "pairs.jsonl"
     write_pairs(path, pairs)
-    return Page(write_pair_page(path, **settings))
+    return PairPage(write_pair_page(path, **settings))
 
 
 def test_the_page_has_every_section(pairs, tmp_path) -> None:
@@ -252,7 +227,7 @@ def test_texts_alone_make_a_page(make_pair, tmp_path) -> None:
 def test_an_empty_file_makes_a_page_that_says_so(tmp_path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text("")
-    assert "0 pairs on 0 images" in " ".join(Page(write_pair_page(path)).text)
+    assert "0 pairs on 0 images" in " ".join(PairPage(write_pair_page(path)).text)
 
 
 def test_rows_that_were_put_aside_are_told(make_pair, tmp_path) -> None:
@@ -260,7 +235,7 @@ def test_rows_that_were_put_aside_are_told(make_pair, tmp_path) -> None:
     write_pairs(path, [make_pair("a")])
     with path.open("a") as file:
         file.write(json.dumps({"id": "b"}) + "\n")
-    assert "1 row could not be used" in " ".join(Page(write_pair_page(path)).text)
+    assert "1 row could not be used" in " ".join(PairPage(write_pair_page(path)).text)
 
 
 def test_a_broken_list_of_pairs_left_out_is_named(make_pair, tmp_path) -> None:
