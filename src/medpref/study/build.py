@@ -17,6 +17,7 @@ from medpref.pairs.store import read_pairs, write_pairs
 from medpref.progress import Progress
 from medpref.starts import backbones
 from medpref.study.explain import check_settings
+from medpref.study.graph import data_stage
 from medpref.study.method import Name, PairSpec, Settled, located
 from medpref.study.schedule import run_stages
 from medpref.study.spec import DataSpec, StudySpec
@@ -100,14 +101,7 @@ def builds_of(study: StudySpec) -> Iterator[tuple[str, BuildSpec | None]]:
 def build_stages(spec: BuildSpec) -> dict[str, Stage]:
     """Return the stages of a build: the data, and one step for each recipe."""
     source = sources[spec.data.source]
-    settings = source.settings.model_validate(spec.data.settings)
-    data = {
-        "source": spec.data.source,
-        "settings": settings.model_dump(mode="json"),
-        "fatal": spec.on_bad_row == "fatal",
-        "digest": source.digest(settings),
-    }
-    stages = {"data": Stage("data", "data", data)}
+    stages = {"data": data_stage(spec.data, spec.on_bad_row)}
     first = {
         "seed": spec.seed,
         "part": spec.part,

@@ -17,7 +17,7 @@ from medpref.pairs.sources import sources
 from medpref.scoring.cells import Cell
 from medpref.study.method import PartSpec
 from medpref.study.pairsets import pair_stage, set_name
-from medpref.study.spec import BackboneSpec, StudySpec
+from medpref.study.spec import BackboneSpec, DataSpec, StudySpec
 from medpref.study.stage import Stage
 
 BASELINES = "eval/baselines"
@@ -47,7 +47,7 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
         study: the study.
         threads: processor threads of stages that nothing runs beside.
     """
-    data = Stage("data", "data", _data(study))
+    data = data_stage(study.data, study.on_bad_row)
     stages = {data.name: data}
     asked = {
         "study": study.study,
@@ -70,14 +70,16 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
     return stages
 
 
-def _data(study: StudySpec) -> dict[str, Any]:
-    source = sources[study.data.source]
-    return {
-        "source": study.data.source,
-        "settings": study.data.model_dump(mode="json", exclude={"source"}),
-        "fatal": study.on_bad_row == "fatal",
-        "digest": source.digest(source.settings.model_validate(study.data.settings)),
+def data_stage(data: DataSpec, on_bad_row: str) -> Stage:
+    """Return the stage that reads the data; its key changes with what lies behind the settings."""
+    source = sources[data.source]
+    params = {
+        "source": data.source,
+        "settings": data.model_dump(mode="json", exclude={"source"}),
+        "fatal": on_bad_row == "fatal",
+        "digest": source.digest(source.settings.model_validate(data.settings)),
     }
+    return Stage("data", "data", params)
 
 
 def _reports(study: StudySpec) -> dict[str, Any] | None:
