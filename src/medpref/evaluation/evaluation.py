@@ -1,18 +1,18 @@
 """An evaluation outside a study: one task, any number of models or files of answers, one folder."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medpref.errors import InputError
 from medpref.evaluation.asked import read_asked
-from medpref.evaluation.baselines import BASELINES, Answered
+from medpref.evaluation.baselines import BASELINES
 from medpref.evaluation.likelihood import ChoiceScores
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record, read_logs
-from medpref.evaluation.predict import make_log
+from medpref.evaluation.predict import log_baseline, make_log
 from medpref.evaluation.results import build_results
-from medpref.evaluation.tasks import Task, tasks
+from medpref.evaluation.tasks import Task, headlines, named_slices
 from medpref.files import relative_to, write_json
 from medpref.pairs.sample import Sample
 from medpref.pairs.sources import sources
@@ -136,16 +136,9 @@ def _missing(sample: Sample, reason: str, root: Path) -> Record:
 
 def write_baselines(task: Task, data: AskedData, split: str, folder: Path) -> None:
     """Write the logs of the answers that look at nothing, fitted to the training split where there is one."""
-    train = [Answered(sample.kinds, sample.closed, sample.gold) for sample in data.train]
-    for name, baseline in BASELINES.items():
-        if not train and name != "yes-or-no":
-            continue
-        answer = baseline(train)
-        about = replace(
-            header(task, folder, f"baseline:{name}", "normal", split), backbone="none", model=None
-        )
-        answers = [answer(sample.kinds, sample.closed) for sample in data.test]
-        log = make_log(about, task, data.test, answers, folder)
+    about = header(task, folder, "", "normal", split)
+    for name in BASELINES if data.train else ("yes-or-no",):
+        log = log_baseline(name, about, task, data.train, data.test, folder)
         log.write(folder / "logs" / "baselines" / f"{task.name}.{name}.eval.jsonl")
 
 
@@ -161,8 +154,7 @@ def write_results(folder: Path, control: str | None) -> dict[str, Any]:
         known = ", ".join(sorted(name for name in methods if not name.startswith("baseline:")))
         raise InputError(f"{control!r} has no log here", where=str(folder), remedy=f"There are {known}.")
     names = sorted({log.header.task for log in logs})
-    headline = [(name, metric, part) for name in names for metric, part in tasks[name].headline]
-    slices = {key: sorted(kinds) for name in names for key, kinds in tasks[name].slices.items()}
+    headline, slices = headlines(names), named_slices(names)
     results = build_results(
         logs, study=folder.name, controls=[control] if control else [], headline=headline, slices=slices
     )

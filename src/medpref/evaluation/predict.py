@@ -1,11 +1,13 @@
 """Ask a model a task's questions, and put its scored answers into a log."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medpref.backbones.base import Backbone
 from medpref.backbones.sampling import Sampling
 from medpref.errors import InputError
+from medpref.evaluation.baselines import BASELINES, Answered
 from medpref.evaluation.likelihood import NOTHING, ChoiceScores, likelihood_scores
 from medpref.evaluation.log import EvaluationLog, LogHeader, Record
 from medpref.evaluation.tasks.base import Task
@@ -75,6 +77,15 @@ def ask(
     questions = [Question(sample.id, sample.prompt, sample.images, sample.history) for sample in samples]
     sampling = Sampling(max_new_tokens=max_new_tokens)
     return generate_answers(engine, questions, path, sampling, advance=advance, replace=True)
+
+
+def log_baseline(
+    name: str, about: LogHeader, task: Task, train: Sequence[Sample], samples: Sequence[Sample], root: Path
+) -> EvaluationLog:
+    """Return the log of a baseline that is fitted to `train`; `about` tells study, task and split."""
+    answer = BASELINES[name](Answered(s.kinds, s.closed, s.gold) for s in train)
+    header = replace(about, backbone="none", method=f"baseline:{name}", seed=0, model=None, decoding={})
+    return make_log(header, task, samples, [answer(s.kinds, s.closed) for s in samples], root)
 
 
 def make_log(

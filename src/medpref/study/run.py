@@ -21,7 +21,7 @@ from medpref.errors import InputError, RunError
 from medpref.evaluation.log import read_logs
 from medpref.evaluation.looking import judge_errors, read_judged_errors, wrong_answers
 from medpref.evaluation.results import build_results
-from medpref.evaluation.tasks import tasks
+from medpref.evaluation.tasks import headlines, named_slices
 from medpref.files import disk_errors, read_json, read_jsonl, write_json
 from medpref.pairs.llm.asker import LiveAsker
 from medpref.progress import Progress
@@ -182,16 +182,6 @@ def put_aside(folder: Path) -> str | None:
     return "\n".join(lines) or None
 
 
-def headline(study: StudySpec) -> list[tuple[str, str, str]]:
-    """Return the (task, metric, slice) that methods are compared by."""
-    return [(task, metric, part) for task in study.tasks for metric, part in tasks[task].headline]
-
-
-def named_slices(study: StudySpec) -> dict[str, list[str]]:
-    """Return the named sets of question kinds of the study's tasks."""
-    return {name: sorted(kinds) for task in study.tasks for name, kinds in tasks[task].slices.items()}
-
-
 def judge_wrong_answers(folder: Path, study: StudySpec) -> None:
     """Ask the study's judge of errors, if it has one; texts alone are sent. What it said is kept in the logs.
 
@@ -212,8 +202,8 @@ def summarise(folder: Path, study: StudySpec) -> dict[str, Any]:
         read_logs(folder / "logs"),
         study=study.study,
         controls=study.controls,
-        headline=headline(study),
-        slices=named_slices(study),
+        headline=headlines(study.tasks),
+        slices=named_slices(study.tasks),
         judged=read_judged_errors(folder / "logs"),
     )
 
@@ -234,6 +224,6 @@ def describe_run(
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "stages": stages,
-        "headline": headline(study),
-        "slices": named_slices(study),
+        "headline": headlines(study.tasks),
+        "slices": named_slices(study.tasks),
     }

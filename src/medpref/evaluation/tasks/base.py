@@ -1,6 +1,6 @@
 """What a task is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -59,3 +59,13 @@ class Task:
 
 
 tasks: Registry[Task] = Registry("task")
+
+
+def headlines(names: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Return the (task, metric, slice) that methods are compared by on some tasks."""
+    return [(name, metric, part) for name in names for metric, part in tasks[name].headline]
+
+
+def named_slices(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the named sets of question kinds of some tasks."""
+    return {key: sorted(kinds) for name in names for key, kinds in tasks[name].slices.items()}

@@ -6,13 +6,13 @@ from typing import Any
 
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError
-from medpref.evaluation.baselines import BASELINES, Answered
+from medpref.evaluation.baselines import BASELINES
 from medpref.evaluation.conditions import ConditionContext, conditions
 from medpref.evaluation.facts.judges import judges
 from medpref.evaluation.likelihood import predict_choices, spellings
 from medpref.evaluation.log import EvaluationLog, LogHeader, mean_score
 from medpref.evaluation.metrics import goodness
-from medpref.evaluation.predict import make_log, predict
+from medpref.evaluation.predict import log_baseline, make_log, predict
 from medpref.evaluation.report_metrics import Facts, read_given_facts, with_facts, with_metrics
 from medpref.evaluation.tasks import tasks
 from medpref.files import read_json, read_jsonl, write_json, write_jsonl
@@ -163,22 +163,18 @@ def choose(context: StageContext, roles: Sequence[str]) -> int:
 def evaluate_baselines(context: StageContext) -> None:
     """Answer the test samples without looking: what a score is worth is its distance from these."""
     for task in context.params["tasks"]:
-        train = [
-            Answered(s.kinds, s.closed, s.gold) for s in read_split(context.needs["data"], "train", task)
-        ]
+        train = read_split(context.needs["data"], "train", task)
         samples = read_split(context.needs["data"], "test", task)
-        for name, baseline in BASELINES.items():
-            answer = baseline(train)
-            header = LogHeader(
-                study=context.params["study"],
-                backbone="none",
-                method=f"baseline:{name}",
-                seed=0,
-                task=task,
-                task_version=tasks[task].version,
-                condition="normal",
-                split="test",
-            )
-            answers = [answer(sample.kinds, sample.closed) for sample in samples]
-            log = make_log(header, tasks[task], samples, answers, context.run)
+        about = LogHeader(
+            study=context.params["study"],
+            backbone="none",
+            method="",
+            seed=0,
+            task=task,
+            task_version=tasks[task].version,
+            condition="normal",
+            split="test",
+        )
+        for name in BASELINES:
+            log = log_baseline(name, about, tasks[task], train, samples, context.run)
             log.write(context.folder / f"{task}.{name}.eval.jsonl")
