@@ -127,3 +127,17 @@ def sample_facts(rng: np.random.Generator, prior: float) -> Facts:
         vertical=vertical if present and plane in UPRIGHT_PLANES else None,
         intensity=intensity if present else None,
     )
+
+
+def sample_lesions(rng: np.random.Generator) -> Facts:
+    """Draw the attributes of lesions, all balanced; the rest of the facts says nothing."""
+    return Facts(
+        site="brain",
+        modality="CT",
+        plane="axial",
+        count=pick(rng, COUNTS),
+        size=pick(rng, SIZES),
+        side=pick(rng, SIDES),
+        vertical=pick(rng, VERTICALS),
+        intensity=pick(rng, INTENSITIES),
+    )

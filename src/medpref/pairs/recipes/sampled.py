@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medpref.errors import InputError
 from medpref.pairs.pair import ImageRole, Pair, ResponseRole
 from medpref.pairs.recipes.base import Recipe, RecipeContext, note_recipe, seed_of
-from medpref.pairs.recipes.images import NoiseSettings, image_recipes
+from medpref.pairs.recipes.images import image_recipes
 from medpref.pairs.recipes.responses import response_recipes
 
 
@@ -40,6 +41,29 @@ class NoisedSettings(SampledSettings):
     step: int = Field(500, ge=1, le=1000)
 
 
+class ErasedAnswerSettings(SampledSettings):
+    """The same, for a model that looks at the image without its lesion.
+
+    Attributes:
+        samples: with one at temperature 1, a pair is kept with the probability that the model does not find
+            the right answer without the lesion.
+        image: the image recipe that takes the lesion away.
+        settings: of that recipe.
+    """
+
+    samples: int = Field(1, ge=1)
+    image: str = "erased"
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _sound_recipe(self) -> "ErasedAnswerSettings":
+        try:
+            image_recipes[self.image].settings.model_validate(self.settings)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
 def from_self(pairs: Sequence[Pair], settings: SampledSettings, context: RecipeContext) -> list[Pair]:
     """Reject what the model says where it is wrong. Raises `InputError` where it is never wrong."""
     wrong = sample_wrong(pairs, ImageRole.CLEAN, settings, context)
@@ -54,11 +78,38 @@ def from_self_noised(pairs: Sequence[Pair], settings: NoisedSettings, context: R
     Raises:
         InputError: the model is never wrong, or a pair has no image.
     """
-    noise = NoiseSettings(step=settings.step)
-    # A pair is done when it is answered, not when its image is noised.
-    noised = image_recipes["noise"].make(pairs, noise, replace(context, advance=lambda _: None))
-    wrong = sample_wrong(noised, ImageRole.REJECTED, settings, context)
+    wrong = _sample_changed(pairs, "noise", {"step": settings.step}, settings, context)
     return _with_rejected(pairs, wrong, "self-noised", context)
+
+
+def from_self_erased(
+    pairs: Sequence[Pair], settings: ErasedAnswerSettings, context: RecipeContext
+) -> list[Pair]:
+    """Reject what the model says, where it is wrong, of the image without the lesion.
+
+    That is what it would say whatever the lesion looks like. The pair's own images stay as they are. Pairs
+    whose image shows no lesion, or that the model gets right without it, are left out.
+
+    Raises:
+        InputError: the model is never wrong, a pair has no image, or the image recipe fails.
+    """
+    wrong = _sample_changed(pairs, settings.image, settings.settings, settings, context)
+    gone = {left.id for left in context.left_out}
+    return _with_rejected([pair for pair in pairs if pair.id not in gone], wrong, "self-erased", context)
+
+
+def _sample_changed(
+    pairs: Sequence[Pair],
+    name: str,
+    said: dict[str, Any],
+    settings: SampledSettings,
+    context: RecipeContext,
+) -> dict[str, str]:
+    """Return the first wrong answer to each pair's image as the image recipe `name` changes it, by id."""
+    # A pair is done when it is answered, not when its image is changed.
+    changed = image_recipes[name].run(pairs, said, replace(context, advance=lambda _: None))
+    context.advance(len(pairs) - len(changed))
+    return sample_wrong(changed, ImageRole.REJECTED, settings, context)
 
 
 def sample_wrong(
@@ -126,6 +177,15 @@ response_recipes.add(
         "what the SFT model says of the noised image, sampled, where it is wrong",
         NoisedSettings,
         from_self_noised,
+        needs_model=True,
+    ),
+)
+response_recipes.add(
+    "self-erased",
+    Recipe(
+        "what the SFT model says of the image without its lesion, sampled, where it is wrong",
+        ErasedAnswerSettings,
+        from_self_erased,
         needs_model=True,
     ),
 )

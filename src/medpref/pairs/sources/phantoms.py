@@ -1,6 +1,7 @@
 """Procedural phantoms: train and pool follow the prevalence prior, validation and test are balanced."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -8,9 +9,17 @@ from pydantic import Field
 
 from medpref.pairs.images import save_png
 from medpref.pairs.pair import IMAGE_PLACEHOLDER, ImageRole, Pair, Provenance, ResponseRole
+from medpref.pairs.recipes.images.counterfactual import CounterfactualSettings
 from medpref.pairs.sample import Sample
 from medpref.pairs.sources.base import Advance, DataSet, Source, SourceSettings, sources
-from medpref.phantoms import DEFAULT_CONTRAST, VISUAL_KINDS, Phantom, generate, vocabulary
+from medpref.phantoms import (
+    DEFAULT_CONTRAST,
+    VISUAL_KINDS,
+    Phantom,
+    generate,
+    generate_counterfactuals,
+    vocabulary,
+)
 
 # Streams of phantoms that never meet: each split draws from a seed of its own.
 STREAMS = {"train": 1, "pool": 2, "validation": 3, "test": 4}
@@ -25,6 +34,8 @@ class PhantomSettings(SourceSettings):
         size: edge length in pixels.
         contrast: of a lesion to its surroundings, as a share of the full range.
         seed: of the images and questions.
+        counterfactuals: also write, beside each image of the pool, images of the same patient with one fact
+            changed, such as ``pool-00012-side-left.png``.
     """
 
     train: int = Field(3000, ge=1)
@@ -35,13 +46,21 @@ class PhantomSettings(SourceSettings):
     size: int = Field(64, ge=32)
     contrast: float = Field(DEFAULT_CONTRAST, gt=0, le=1)
     seed: int = Field(0, ge=0)
+    counterfactuals: bool = False
 
 
 def phantom(settings: PhantomSettings, split: str, index: int) -> Phantom:
     """Return phantom number `index` of a split."""
+    return generate(*_number(settings, split, index), **_drawn(settings, split))
+
+
+def _number(settings: PhantomSettings, split: str, index: int) -> tuple[int, int]:
+    return settings.seed * 100 + STREAMS[split], index
+
+
+def _drawn(settings: PhantomSettings, split: str) -> dict[str, Any]:
     prior = settings.prior if split in ("train", "pool") else 0.0
-    stream = settings.seed * 100 + STREAMS[split]
-    return generate(stream, index, size=settings.size, prior=prior, contrast=settings.contrast)
+    return {"size": settings.size, "prior": prior, "contrast": settings.contrast}
 
 
 def load(settings: PhantomSettings, folder: Path, fatal: bool, advance: Advance) -> DataSet:
@@ -53,6 +72,8 @@ def load(settings: PhantomSettings, folder: Path, fatal: bool, advance: Advance)
             made = phantom(settings, split, index)
             name = f"{split}-{index:05d}"
             image, mask = write_images(made, folder / "images" / split, name)
+            if split == "pool" and settings.counterfactuals:
+                write_counterfactuals(settings, split, index, image)
             if split in pairs:
                 pairs[split] += phantom_pairs(made, name, image, mask, settings.seed)
             if split != "pool":
@@ -80,6 +101,14 @@ def write_images(made: Phantom, folder: Path, name: str) -> tuple[Path, Path | N
     save_png(folder / f"{name}-twin.png", Image.fromarray(made.twin))
     save_png(mask, Image.fromarray(made.mask.astype(np.uint8) * 255).convert("1"))
     return image, mask
+
+
+def write_counterfactuals(settings: PhantomSettings, split: str, index: int, image: Path) -> None:
+    """Write the phantom with one fact changed, where the recipe `counterfactual` looks for it."""
+    named = CounterfactualSettings()
+    made = generate_counterfactuals(*_number(settings, split, index), **_drawn(settings, split))
+    for (kind, answer), pixels in made.items():
+        save_png(named.path(image, kind, answer), Image.fromarray(pixels))
 
 
 def phantom_pairs(made: Phantom, name: str, image: Path, mask: Path | None, seed: int) -> list[Pair]:

@@ -12,6 +12,7 @@ from medpref.pairs.recipes.images.corruption import (
     to_bytes,
     to_unit,
 )
+from medpref.pairs.recipes.images.counterfactual import CounterfactualSettings, counterfactual
 from medpref.pairs.recipes.images.diffusion import (
     NoiseSettings,
     RegionNoiseSettings,
@@ -118,6 +119,14 @@ image_recipes.add(
 )
 image_recipes.add(
     "erased", Recipe("the image's twin with the lesion erased, where there is one", ErasedSettings, erased)
+)
+image_recipes.add(
+    "counterfactual",
+    Recipe(
+        "the image with one fact changed that the rejected response is right for, where there is one",
+        CounterfactualSettings,
+        counterfactual,
+    ),
 )
 image_recipes.add(
     "other-patient",

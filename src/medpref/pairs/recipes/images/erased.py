@@ -59,7 +59,7 @@ def erased(pairs: Sequence[Pair], settings: ErasedSettings, context: RecipeConte
         images = require_image(pair, NAME)
         twins = tuple(settings.path(image) for image in images)
         if all(twin.is_file() for twin in twins):
-            _check_sizes(pair, images, twins)
+            check_sizes(pair, images, twins)
             made.append(note_recipe(pair.with_images(ImageRole.REJECTED, twins), NAME, context.seed))
         else:
             context.leave_out(pair, NAME, "the image has no twin with the lesion erased")
@@ -74,7 +74,8 @@ def erased(pairs: Sequence[Pair], settings: ErasedSettings, context: RecipeConte
     return made
 
 
-def _check_sizes(pair: Pair, images: Sequence[Path], twins: Sequence[Path]) -> None:
+def check_sizes(pair: Pair, images: Sequence[Path], twins: Sequence[Path]) -> None:
+    """Raise `InputError` where a twin has another size, in pixels, than its image."""
     for image, twin in zip(images, twins, strict=True):
         own, other = image_size(image), image_size(twin)
         if own != other:
