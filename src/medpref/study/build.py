@@ -61,7 +61,7 @@ class BuildSpec(PairSpec):
     @model_validator(mode="after")
     def _consistent(self) -> "BuildSpec":
         with located("data"):
-            check_settings(sources[self.data.source].settings, self.data.settings)
+            self.data.check()
         for key, spec, recipe in self.recipes():
             check_settings(recipe.settings, spec.settings, key)
             if recipe.needs_model and self.model is None:

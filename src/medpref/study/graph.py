@@ -7,8 +7,8 @@ A pair set that the SFT model has a part in also comes after it. A method that m
 pair set, and where it needs one a reference, for each part.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from medpref.files import file_hash
@@ -17,27 +17,11 @@ from medpref.pairs.sources import sources
 from medpref.scoring.cells import Cell
 from medpref.study.method import PartSpec
 from medpref.study.pairsets import pair_stage, set_name
+from medpref.study.place import Place
 from medpref.study.spec import BackboneSpec, DataSpec, StudySpec
 from medpref.study.stage import Stage
 
 BASELINES = "eval/baselines"
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """One backbone with one seed: what its stages have in common.
-
-    Attributes:
-        name: ``BACKBONE/seed-SEED``.
-        who: backbone and seed, as parameters.
-        asked: the parameters of evaluations.
-        sft: the name of the stage that makes the model that all methods start from.
-    """
-
-    name: str
-    who: Mapping[str, Any]
-    asked: Mapping[str, Any]
-    sft: str
 
 
 def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
@@ -47,8 +31,7 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
         study: the study.
         threads: processor threads of stages that nothing runs beside.
     """
-    data = data_stage(study.data, study.on_bad_row)
-    stages = {data.name: data}
+    stages: dict[str, Stage] = {}
     asked = {
         "study": study.study,
         "conditions": list(study.conditions),
@@ -57,29 +40,56 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
         "batch": study.generation_batch,
         "tasks": list(study.tasks),
     }
-    _add(stages, Stage(BASELINES, "baselines", asked, {"data": "data"}))
     for seed in study.seeds:
-        for backbone in study.backbones:
-            place = _add_start(stages, study, backbone, seed, threads, asked)
-            for method in study.methods.values():
-                for part in method.mixture.values():
-                    _add(stages, pair_stage(study, part, place.name, seed))
-            _add_references(stages, study, place)
-            for name in study.methods:
-                _add_method(stages, study, name, place)
+        _add(stages, data_stage(study.data, study.on_bad_row, seed))
+    first = data_name(study.data, study.seeds[0])
+    _add(stages, Stage(BASELINES, "baselines", asked, {"data": first}))
+    for backbone in study.backbones:
+        places = [_add_start(stages, study, backbone, seed, threads, asked) for seed in study.seeds]
+        for name in study.in_order():
+            _add_method(stages, study, name, places)
     return stages
 
 
-def data_stage(data: DataSpec, on_bad_row: str) -> Stage:
+def _add_method(stages: dict[str, Stage], study: StudySpec, name: str, places: Sequence[Place]) -> None:
+    """Add a method with one backbone: pairs, references, candidates, the choice and evaluations."""
+    searched = study.searched()
+    for place in places:
+        base = _base(study, name, place)
+        for part in study.methods[name].mixture.values():
+            _add(stages, pair_stage(study, part, base))
+    for place in places:
+        _add_references(stages, study, _base(study, name, place), study.methods[name].after)
+        if place.who["seed"] in searched:
+            _add_candidates(stages, study, name, place)
+    if study.search and study.search.seeds:
+        _add_choice(stages, study, name, [place for place in places if place.who["seed"] in searched])
+    for place in places:
+        if place.who["seed"] not in searched:
+            _add_chosen(stages, study, name, place)
+        _add_evaluation(stages, study, name, place)
+
+
+def data_name(data: DataSpec, seed: int) -> str:
+    """Return the name of the stage with the data of one of a study's seeds."""
+    return f"data/seed-{seed}" if data.per_seed else "data"
+
+
+def data_stage(data: DataSpec, on_bad_row: str, seed: int = 0) -> Stage:
     """Return the stage that reads the data; its key changes with what lies behind the settings."""
     source = sources[data.source]
+    said = data.model_dump(mode="json", exclude={"source", "per_seed"})
+    settings = source.settings.model_validate(data.settings)
+    if data.per_seed and source.redraw is not None:
+        settings = source.redraw(settings, seed)
+        said = settings.model_dump(mode="json")
     params = {
         "source": data.source,
-        "settings": data.model_dump(mode="json", exclude={"source"}),
+        "settings": said,
         "fatal": on_bad_row == "fatal",
-        "digest": source.digest(source.settings.model_validate(data.settings)),
+        "digest": source.digest(settings),
     }
-    return Stage("data", "data", params)
+    return Stage(data_name(data, seed), "data", params)
 
 
 def _reports(study: StudySpec) -> dict[str, Any] | None:
@@ -108,17 +118,18 @@ def _add_start(
     seed: int,
     threads: int,
     asked: Mapping[str, Any],
-) -> _Place:
+) -> Place:
     """Add one backbone with one seed up to the model that all methods start from, and its evaluation."""
     place = f"{backbone.name}/seed-{seed}"
     who = {"backbone": backbone.name, "seed": seed}
     settings = backbone.model_dump(mode="json", exclude={"name", "family"})
+    data = data_name(study.data, seed)
     # The data's texts, not its files, are read here, so the start can be made while the data is.
     params = {
         **who,
         "family": backbone.family,
         "settings": settings,
-        "data": {key: stages["data"].params[key] for key in ("source", "settings", "digest")},
+        "data": {key: stages[data].params[key] for key in ("source", "settings", "digest")},
     }
     start = _add(stages, Stage(f"start/{place}", "start", params, threads=threads))
     params = {
@@ -128,74 +139,142 @@ def _add_start(
         "training": study.sft.model_dump(mode="json"),
         **_launch(study),
     }
-    sft = _add(stages, Stage(f"sft/{place}", "train", params, {"model": start, "data": "data"}, threads))
+    sft = _add(stages, Stage(f"sft/{place}", "train", params, {"model": start, "data": data}, threads))
     params = {**who, **asked, "method": "sft", "objective": "sft"}
-    _add(stages, Stage(f"eval/{place}/sft", "evaluate", params, {"data": "data", "candidate-0": sft}))
-    return _Place(place, who, asked, sft)
+    _add(stages, Stage(f"eval/{place}/sft", "evaluate", params, {"data": data, "candidate-0": sft}))
+    return Place(place, who, asked, data, sft)
 
 
-def _add_references(stages: dict[str, Stage], study: StudySpec, place: _Place) -> None:
-    """Add a reference for each pair set, in the cells that some objective needs it in."""
+def _add_references(stages: dict[str, Stage], study: StudySpec, base: Place, after: str | None) -> None:
+    """Add a reference for each pair set of the methods that begin here, in all cells that one needs it in."""
     wanted: dict[str, set[Cell]] = {}
-    pairs: dict[str, str] = {}
-    for method in study.methods:
-        for part in _parts_with_reference(study, method).values():
-            name = _reference(place, part)
+    pairs: dict[str, Stage] = {}
+    for method, spec in study.methods.items():
+        for part in _parts_with_reference(study, method).values() if spec.after == after else ():
+            name = _reference(base, part)
             wanted.setdefault(name, set()).update(objectives[part.objective].cells)
-            pairs[name] = _pairs(study, place, part)
+            pairs[name] = pair_stage(study, part, base)
     before: tuple[str, ...] = ()
     for name, cells in wanted.items():
         params = {
-            **place.who,
+            **base.who,
             "on_too_long": study.on_too_long,
             "cells": [cell.key for cell in Cell if cell in cells],
             "precision": study.training.precision,
         }
-        needs = {"model": place.sft, "pairs": pairs[name]}
+        needs = {"model": base.model, "pairs": _add(stages, pairs[name])}
         # They share a store, and what was scored in another batch differs in the last bits: side by side,
         # chance would decide which of them scores what both need.
         before = (_add(stages, Stage(name, "reference", params, needs, after=before)),)
 
 
-def _add_method(stages: dict[str, Stage], study: StudySpec, name: str, place: _Place) -> None:
-    """Add one training for each candidate, and the stage that chooses among them and asks the test."""
-    spec = study.methods[name]
-    search = study.search.model_dump(mode="json", exclude={"candidates"}) if study.search else None
-    needs = {"model": place.sft, "data": "data", **_part_needs(study, name, place)}
-    candidates, tried = {}, []
-    for number, candidate in enumerate(study.candidates(name)):
-        training, settings = study.resolve(name, candidate)
-        params = {
-            **place.who,
-            "on_too_long": study.on_too_long,
-            "parts": [
-                {"name": key, "objective": part.objective, "settings": settings[key], "share": part.share}
-                for key, part in spec.mixture.items()
-            ],
-            "training": training.model_dump(mode="json"),
-            **_launch(study),
-            "search": search,
-            "batch": study.generation_batch,
-        }
-        stage = Stage(f"train/{place.name}/{name}/{number}", "train", params, needs)
-        candidates[f"candidate-{number}"] = _add(stages, stage)
-        tried.append({**params["training"], **_told(settings)})
-    params = {
-        **place.who,
-        **place.asked,
-        "method": name,
-        "objective": spec.objective_names,
-        "candidates": tried,
-        "search": search,
+def _add_candidates(stages: dict[str, Stage], study: StudySpec, name: str, place: Place) -> None:
+    """Add one training of a method for each candidate."""
+    for number, params in enumerate(_alternatives(study, name)):
+        own = {**place.who, **_training(study), **params}
+        _add(
+            stages, Stage(_candidate(place, name, number), "train", own, _training_needs(study, name, place))
+        )
+
+
+def _add_chosen(stages: dict[str, Stage], study: StudySpec, name: str, place: Place) -> None:
+    """Add the training of the candidate that the search with other seeds chose."""
+    own = {**place.who, **_training(study), "alternatives": _alternatives(study, name)}
+    needs = {**_training_needs(study, name, place), "choice": _choice(place, name)}
+    _add(stages, Stage(_candidate(place, name), "train", own, needs))
+
+
+def _add_choice(stages: dict[str, Stage], study: StudySpec, name: str, places: Sequence[Place]) -> None:
+    """Add the stage that chooses among the candidates of several seeds together."""
+    needs = {
+        f"seed-{place.who['seed']}/candidate-{number}": _candidate(place, name, number)
+        for place in places
+        for number in range(len(study.candidates(name)))
     }
-    _add(stages, Stage(f"eval/{place.name}/{name}", "evaluate", params, {"data": "data", **candidates}))
+    params = {**_told_search(study, name), "backbone": places[0].who["backbone"]}
+    _add(stages, Stage(_choice(places[0], name), "choose", params, needs))
 
 
-def _part_needs(study: StudySpec, method: str, place: _Place) -> dict[str, str]:
+def _add_evaluation(stages: dict[str, Stage], study: StudySpec, name: str, place: Place) -> None:
+    """Add the stage that asks the test of a method's chosen model, and that keeps it for later methods."""
+    params = {**place.who, **place.asked, **_told_search(study, name)}
+    needs = _chosen_needs(study, name, place)
+    _add(stages, Stage(f"eval/{place.name}/{name}", "evaluate", params, {"data": place.data, **needs}))
+    if any(spec.after == name for spec in study.methods.values()):
+        params = {**place.who, **_told_search(study, name)}
+        _add(stages, Stage(f"chosen/{place.name}/{name}", "keep-chosen", params, needs))
+
+
+def _chosen_needs(study: StudySpec, name: str, place: Place) -> dict[str, str]:
+    """Return the stages with a method's candidates, or with the chosen one, and with the choice if any."""
+    choice = {"choice": _choice(place, name)} if study.search and study.search.seeds else {}
+    if place.who["seed"] not in study.searched():
+        return {**choice, "candidate": _candidate(place, name)}
+    count = len(study.candidates(name))
+    return {**choice, **{f"candidate-{n}": _candidate(place, name, n) for n in range(count)}}
+
+
+def _candidate(place: Place, method: str, number: int | None = None) -> str:
+    return f"train/{place.name}/{method}/{'chosen' if number is None else number}"
+
+
+def _choice(place: Place, method: str) -> str:
+    return f"choice/{place.who['backbone']}/{method}"
+
+
+def _training(study: StudySpec) -> dict[str, Any]:
+    """Return the parameters that all trainings of methods have."""
+    return {
+        "on_too_long": study.on_too_long,
+        **_launch(study),
+        "search": study.search.model_dump(mode="json", exclude={"candidates"}) if study.search else None,
+        "batch": study.generation_batch,
+    }
+
+
+def _alternatives(study: StudySpec, name: str) -> list[dict[str, Any]]:
+    """Return each candidate's parts and training, as parameters."""
+    found = []
+    for candidate in study.candidates(name):
+        training, settings = study.resolve(name, candidate)
+        parts = [
+            {"name": key, "objective": part.objective, "settings": settings[key], "share": part.share}
+            for key, part in study.methods[name].mixture.items()
+        ]
+        found.append({"parts": parts, "training": training.model_dump(mode="json")})
+    return found
+
+
+def _told_search(study: StudySpec, name: str) -> dict[str, Any]:
+    """Return what the search's log tells of a method."""
+    resolved = [study.resolve(name, candidate) for candidate in study.candidates(name)]
+    return {
+        "method": name,
+        "objective": study.methods[name].objective_names,
+        "candidates": [{**training.model_dump(mode="json"), **_told(own)} for training, own in resolved],
+        "search": study.search.model_dump(mode="json", exclude={"candidates"}) if study.search else None,
+    }
+
+
+def _training_needs(study: StudySpec, name: str, place: Place) -> dict[str, str]:
+    """Return the stages that a method's training reads, by role."""
+    base = _base(study, name, place)
+    return {"model": base.model, "data": place.data, **_part_needs(study, name, base)}
+
+
+def _base(study: StudySpec, name: str, place: Place) -> Place:
+    """Return where a method begins: at the SFT model, or at another method's."""
+    before = study.methods[name].after
+    if before is None:
+        return place
+    return replace(place, name=f"{place.name}/after-{before}", model=f"chosen/{place.name}/{before}")
+
+
+def _part_needs(study: StudySpec, method: str, place: Place) -> dict[str, str]:
     """Return the stages with each part's pairs and reference, by role."""
     parts, referred = study.methods[method].mixture, _parts_with_reference(study, method)
     return {
-        **{f"pairs/{key}": _pairs(study, place, part) for key, part in parts.items()},
+        **{f"pairs/{key}": pair_stage(study, part, place).name for key, part in parts.items()},
         **{f"reference/{key}": _reference(place, part) for key, part in referred.items()},
     }
 
@@ -209,11 +288,7 @@ def _parts_with_reference(study: StudySpec, method: str) -> dict[str, PartSpec]:
     return {key: part for key, part in parts.items() if objectives[part.objective].needs_reference}
 
 
-def _pairs(study: StudySpec, place: _Place, part: PartSpec) -> str:
-    return pair_stage(study, part, place.name, place.who["seed"]).name
-
-
-def _reference(place: _Place, part: PartSpec) -> str:
+def _reference(place: Place, part: PartSpec) -> str:
     return f"reference/{place.name}/{set_name(part)}"
 
 

@@ -129,6 +129,8 @@ class MethodSpec(PairSpec):
         objective: the loss's name; not in a mixture.
         settings: the loss's settings, such as ``beta``.
         parts: what a mixture is made of, by name.
+        after: another method, whose chosen model this one begins with in place of the SFT model; it is also
+            the reference and what recipes ask. So a second round learns from the first one's own answers.
         training: what this method trains differently from the study's `training`.
         candidates: settings to search over, in place of the study's; as many as every other method has.
     """
@@ -137,6 +139,7 @@ class MethodSpec(PairSpec):
     objective: str | None = None
     settings: dict[str, Any] = {}
     parts: dict[Name, PartSpec] = {}
+    after: str | None = None
     training: dict[str, Any] = {}
     candidates: tuple[dict[str, Any], ...] | None = None
 

@@ -5,33 +5,27 @@ from typing import Any
 from medpref.files import content_hash
 from medpref.pairs.sources import sources
 from medpref.study.method import PairSpec
+from medpref.study.place import Place
 from medpref.study.spec import StudySpec
 from medpref.study.stage import Stage
 
 
-def pair_stage(study: StudySpec, spec: PairSpec, place: str, seed: int) -> Stage:
-    """Return the stage that makes the pair set of `spec`.
-
-    Args:
-        study: the study.
-        spec: kinds and recipes.
-        place: ``BACKBONE/seed-SEED``, where the set depends on the model that the methods start from.
-        seed: of that place.
-    """
+def pair_stage(study: StudySpec, spec: PairSpec, base: Place) -> Stage:
+    """Return the stage that makes the pair set of `spec` for methods that begin at `base`."""
     recipes = _recipes(spec)
-    params = {
+    params: dict[str, Any] = {
         "recipes": recipes,
         "kinds": list(spec.kinds) if spec.kinds else None,
         "visual_kinds": list(sources[study.data.source].visual_kinds),
     }
-    if not spec.needs_model:
-        return Stage(f"pairs/{set_name(spec)}", "pairs", {**params, "seed": study.seeds[0]}, {"data": "data"})
-    return Stage(
-        f"pairs/{place}/{set_name(spec)}",
-        "pairs",
-        {**params, "seed": seed, "batch": study.generation_batch},
-        {"data": "data", "model": f"sft/{place}"},
-    )
+    data = {"data": base.data}
+    if spec.needs_model:
+        params |= {"seed": base.who["seed"], "batch": study.generation_batch}
+        return Stage(f"pairs/{base.name}/{set_name(spec)}", "pairs", params, {**data, "model": base.model})
+    if study.data.per_seed:
+        seed = base.who["seed"]
+        return Stage(f"pairs/seed-{seed}/{set_name(spec)}", "pairs", {**params, "seed": seed}, data)
+    return Stage(f"pairs/{set_name(spec)}", "pairs", {**params, "seed": study.seeds[0]}, data)
 
 
 def set_name(spec: PairSpec) -> str:

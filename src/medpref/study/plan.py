@@ -31,7 +31,7 @@ from medpref.study.dry.memory import forward_memory, training_memory
 from medpref.study.dry.outline import outlines, what_trains
 from medpref.study.dry.passes import Asked, lay_out, mean_of, spread, times
 from medpref.study.dry.sizes import Load, Mode, Model
-from medpref.study.graph import build_graph
+from medpref.study.graph import build_graph, data_name
 from medpref.study.spec import StudySpec
 from medpref.study.stage import Stage
 from medpref.study.stages.training import Fitting
@@ -66,7 +66,8 @@ def plan_study(study: StudySpec, *, sample: int = SAMPLE_IMAGES, laid_out: int =
     """
     stages = build_graph(study, threads=1)
     with _one_thread(), tempfile.TemporaryDirectory(prefix="medpref-plan-") as folder:
-        data = DryData(stages["data"].params, Path(folder), sample)
+        first = data_name(study.data, study.searched()[0])
+        data = DryData(stages[first].params, Path(folder), sample)
         planner = _Planner(study, stages, data, laid_out)
         found = planner.plan()
     return StudyPlan(study.study, tuple(found), (*data.notes, *planner.notes))
@@ -96,7 +97,7 @@ class _Planner:
         """Plan everything, in the order of the graph."""
         found: list[StagePlan] = []
         for stage in self._stages.values():
-            if stage.params.get("seed") != self._study.seeds[0]:
+            if stage.params.get("seed") != self._study.searched()[0]:
                 continue
             if stage.work == "reference":
                 found += self._reference(stage)
@@ -130,7 +131,11 @@ class _Planner:
         planned = []
         for number, candidates in enumerate(alike.values()):
             name = method if len(alike) == 1 else f"{method} ({number + 1})"
-            planned.append(self._training(name, candidates[0], len(candidates) * len(self._study.seeds)))
+            runs = len(candidates) * len(self._study.searched())
+            if number == 0:
+                # Which candidate the other seeds train is not known yet.
+                runs += len(self._study.seeds) - len(self._study.searched())
+            planned.append(self._training(name, candidates[0], runs))
         return planned
 
     def _training(self, name: str, stage: Stage, runs: int) -> StagePlan:

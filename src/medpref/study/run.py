@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -152,7 +153,13 @@ def data_facts(folder: Path, stages: dict[str, Stage]) -> dict[str, Any]:
     Added are the pairs that were too long for a backbone, and under ``left_out`` those that a recipe made
     nothing of.
     """
-    facts: dict[str, Any] = read_json(stage_folder(folder, "data") / "data.json")
+    facts: dict[str, Any] = _facts_of_all(
+        [
+            read_json(stage_folder(folder, name) / "data.json")
+            for name, stage in stages.items()
+            if stage.work == "data"
+        ]
+    )
     facts["left_out"] = {}
     for name, stage in stages.items():
         if stage.work == "pairs":
@@ -165,6 +172,20 @@ def data_facts(folder: Path, stages: dict[str, Stage]) -> dict[str, Any]:
             count = sum(1 for _ in read_jsonl(skipped))
             if count:
                 facts["quarantined"][f"{name}: too long for the backbone"] = count
+    return facts
+
+
+def _facts_of_all(read: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the facts of the data; of data drawn for each seed, the first's, with the most leaks of any."""
+    facts = dict(read[0])
+    if len(read) > 1:
+        facts["notes"] = [
+            *facts.get("notes", []),
+            f"Train, pool and validation are drawn anew for each of {len(read)} seeds; the test is the same.",
+        ]
+        leaked = [each["leakage"]["also_in_train"] for each in read]
+        facts["leakage"] = {**facts["leakage"], "also_in_train": max(leaked)}
+        facts["quarantined"] = dict(sum((Counter(each["quarantined"]) for each in read), Counter()))
     return facts
 
 

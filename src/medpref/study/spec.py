@@ -29,9 +29,27 @@ class BackboneSpec(Settled):
 
 
 class DataSpec(Settled):
-    """Where images, questions and pairs come from: a source and its settings."""
+    """Where images, questions and pairs come from: a source and its settings.
+
+    Attributes:
+        source: the source's name.
+        per_seed: draw train, pool and validation anew for each of the study's seeds; the test stays the same.
+    """
 
     source: str
+    per_seed: bool = False
+
+    def check(self) -> None:
+        """Look up the source and check its settings. Raises `InputError`."""
+        source = sources[self.source]
+        check_settings(source.settings, self.settings)
+        if self.per_seed and source.redraw is None:
+            able = [name for name, other in sources.items() if other.redraw is not None]
+            raise InputError(
+                f"the source {self.source!r} cannot be drawn anew",
+                where="per_seed",
+                remedy=f"Leave it out; it is for {', '.join(able)}.",
+            )
 
 
 class SearchSpec(Strict):
@@ -41,11 +59,14 @@ class SearchSpec(Strict):
         task: whose validation samples are asked.
         metric: the score that decides.
         candidates: settings of training or objectives, one training run each.
+        seeds: the seeds that candidates are tried with: what scores best there on average is taken with every
+            seed. By default each seed tries them all and chooses for itself.
     """
 
     task: str
     metric: str = "accuracy"
     candidates: tuple[dict[str, Any], ...] = ({},)
+    seeds: tuple[int, ...] | None = Field(None, min_length=1)
 
 
 class JudgeSpec(Settled):
@@ -168,6 +189,10 @@ class StudySpec(Strict):
             raise ValueError("two backbones have the same name")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed is listed twice")
+        for seed in (self.search and self.search.seeds) or ():
+            if seed not in self.seeds:
+                raise InputError(f"{seed} is no seed of this study", where="search.seeds")
+        self._check_order()
         if "sft" in self.methods:
             raise InputError(
                 "a method cannot be called 'sft': that is the starting point",
@@ -186,7 +211,7 @@ class StudySpec(Strict):
     def _check_named(self) -> None:
         """Look up everything that the study names, and check its settings."""
         with located("data"):
-            check_settings(sources[self.data.source].settings, self.data.settings)
+            self.data.check()
         for number, backbone in enumerate(self.backbones):
             with located(f"backbones.{number}"):
                 check_settings(backbones[backbone.family].settings, backbone.settings)
@@ -213,6 +238,38 @@ class StudySpec(Strict):
                 raise InputError(
                     f"data source {self.data.source!r} has no task {task!r}", where=key, remedy=remedy
                 )
+
+    def _check_order(self) -> None:
+        """Check that methods which begin with others' models name methods, and no circle."""
+        for name in self.methods:
+            seen, at = [name], self.methods[name].after
+            while at is not None:
+                if at not in self.methods:
+                    raise InputError(
+                        f"{at!r} is no method of this study",
+                        where=f"methods.{seen[-1]}.after",
+                        remedy=did_you_mean(at, self.methods),
+                    )
+                if at in seen:
+                    raise InputError(
+                        f"the methods {', '.join(seen)} begin with each other's models",
+                        where=f"methods.{name}.after",
+                    )
+                seen.append(at)
+                at = self.methods[at].after
+
+    def in_order(self) -> list[str]:
+        """Return the methods' names, each behind the one whose model it begins with."""
+
+        def depth(name: str) -> int:
+            before = self.methods[name].after
+            return 0 if before is None else 1 + depth(before)
+
+        return sorted(self.methods, key=depth)
+
+    def searched(self) -> tuple[int, ...]:
+        """Return the seeds that all candidates are trained with."""
+        return (self.search and self.search.seeds) or self.seeds
 
     def _check_candidates(self) -> None:
         budgets = {name: len(self.candidates(name)) for name in self.methods}

@@ -127,6 +127,8 @@ class Source:
         digest: ``digest(settings)`` changes when the files behind the settings change.
         work: ``work(settings)`` is how often `advance` will be called, for progress.
         visual_kinds: the question kinds whose answer has to be read off the image, where the source knows.
+        redraw: ``redraw(settings, seed)`` returns the settings of the same test with train, pool and
+            validation drawn anew; None where the data is what it is.
     """
 
     summary: str
@@ -137,6 +139,7 @@ class Source:
     digest: Callable[[Any], Any] = lambda _: None
     work: Callable[[Any], int | None] = lambda _: None
     visual_kinds: tuple[str, ...] = ()
+    redraw: Callable[[Any, int], Any] | None = None
 
 
 sources: Registry[Source] = Registry("data source")

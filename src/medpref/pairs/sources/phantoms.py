@@ -34,6 +34,7 @@ class PhantomSettings(SourceSettings):
         size: edge length in pixels.
         contrast: of a lesion to its surroundings, as a share of the full range.
         seed: of the images and questions.
+        training_seed: of those of train, pool and validation, where it is another; the test stays the same.
         counterfactuals: also write, beside each image of the pool, images of the same patient with one fact
             changed, such as ``pool-00012-side-left.png``.
     """
@@ -46,6 +47,7 @@ class PhantomSettings(SourceSettings):
     size: int = Field(64, ge=32)
     contrast: float = Field(DEFAULT_CONTRAST, gt=0, le=1)
     seed: int = Field(0, ge=0)
+    training_seed: int | None = Field(None, ge=0)
     counterfactuals: bool = False
 
 
@@ -55,7 +57,17 @@ def phantom(settings: PhantomSettings, split: str, index: int) -> Phantom:
 
 
 def _number(settings: PhantomSettings, split: str, index: int) -> tuple[int, int]:
-    return settings.seed * 100 + STREAMS[split], index
+    return _seed(settings, split) * 100 + STREAMS[split], index
+
+
+def _seed(settings: PhantomSettings, split: str) -> int:
+    own = settings.seed if split == "test" else settings.training_seed
+    return settings.seed if own is None else own
+
+
+def redraw(settings: PhantomSettings, seed: int) -> PhantomSettings:
+    """Return the settings of the same test with other phantoms in train, pool and validation."""
+    return settings.model_copy(update={"training_seed": settings.seed + seed})
 
 
 def _drawn(settings: PhantomSettings, split: str) -> dict[str, Any]:
@@ -75,7 +87,7 @@ def load(settings: PhantomSettings, folder: Path, fatal: bool, advance: Advance)
             if split == "pool" and settings.counterfactuals:
                 write_counterfactuals(settings, split, index, image)
             if split in pairs:
-                pairs[split] += phantom_pairs(made, name, image, mask, settings.seed)
+                pairs[split] += phantom_pairs(made, name, image, mask, _seed(settings, split))
             if split != "pool":
                 for sample in phantom_samples(made, name, image, mask):
                     task = "phantom-caption" if sample.kinds == ("caption",) else "phantom-vqa"
@@ -156,5 +168,6 @@ sources.add(
         texts=lambda _: vocabulary(),
         work=lambda settings: sum(getattr(settings, split) for split in STREAMS),
         visual_kinds=VISUAL_KINDS,
+        redraw=redraw,
     ),
 )

@@ -1,6 +1,6 @@
 """The stages that ask models: validation, the test, and the baselines that look at nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,15 @@ from medpref.evaluation.conditions import ConditionContext, conditions
 from medpref.evaluation.facts.judges import judges
 from medpref.evaluation.likelihood import predict_choices, spellings
 from medpref.evaluation.log import EvaluationLog, LogHeader, mean_score
-from medpref.evaluation.metrics import goodness
 from medpref.evaluation.predict import log_baseline, make_log, predict
 from medpref.evaluation.report_metrics import Facts, read_given_facts, with_facts, with_metrics
 from medpref.evaluation.tasks import tasks
-from medpref.files import read_json, read_jsonl, write_json, write_jsonl
+from medpref.files import read_json, read_jsonl, write_jsonl
 from medpref.pairs.sources.base import read_split
 from medpref.scoring.inputs import InputCache
 from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
+from medpref.study.stages.choice import choose_model
 
 
 def validate(backbone: Backbone, inputs: InputCache, context: StageContext) -> dict[str, Any]:
@@ -49,11 +49,7 @@ def validate(backbone: Backbone, inputs: InputCache, context: StageContext) -> d
 def evaluate(context: StageContext) -> None:
     """Choose the best candidate on validation, and ask it the test samples once."""
     params = context.params
-    roles = sorted(
-        (role for role in context.needs if role.startswith("candidate-")), key=lambda r: int(r[10:])
-    )
-    chosen = choose(context, roles)
-    folder = context.needs[roles[chosen]]
+    folder = choose_model(context)
     backbone = load_model(folder / "model")
     inputs = InputCache(backbone)
     samples = {task: read_split(context.needs["data"], "test", task) for task in params["tasks"]}
@@ -123,40 +119,6 @@ def score_reports(log: EvaluationLog, said: Mapping[str, Any], context: StageCon
         log = with_facts(log, facts, context.folder / f"{about.task}.{about.condition}.judged.jsonl")
     cache = context.run / "cache" / "metrics"
     return with_metrics(log, said["metrics"], cache=cache, python=said["python"])
-
-
-def choose(context: StageContext, roles: Sequence[str]) -> int:
-    """Return the number of the best candidate on validation, the first of equals, and log the search."""
-    params = context.params
-    tried = params.get("candidates", [{}])
-    folders = [context.needs[role] for role in roles]
-    scores = [read_json(f / "validation.json") if params.get("search") else {} for f in folders]
-    metric = (params.get("search") or {}).get("metric", "")
-    best = max(range(len(folders)), key=lambda i: (goodness(metric, scores[i].get("value", 0.0)), -i))
-    rows = [
-        {
-            "settings": settings,
-            **score,
-            "tokens": read_json(folder / "model.json").get("tokens"),
-            "chosen": number == best,
-        }
-        for number, (settings, score, folder) in enumerate(zip(tried, scores, folders, strict=True))
-    ]
-    search = params.get("search") or {}
-    write_json(
-        context.folder / "search.json",
-        {
-            "backbone": params["backbone"],
-            "method": params["method"],
-            "objective": params.get("objective", "sft"),
-            "seed": params["seed"],
-            "split": "validation" if search else None,
-            "task": search.get("task"),
-            "metric": search.get("metric"),
-            "candidates": rows,
-        },
-    )
-    return best
 
 
 @stage_functions.register("baselines")

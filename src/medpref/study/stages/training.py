@@ -17,6 +17,7 @@ from medpref.scoring.scorer import Scorer
 from medpref.study.launch import launch
 from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
+from medpref.study.stages.choice import chosen_params
 from medpref.study.stages.evaluation import validate
 from medpref.study.stages.pairs import read_stage_pairs
 from medpref.study.stages.start import describe_model
@@ -92,7 +93,7 @@ class Fitting:
 @stage_functions.register("train")
 def train(context: StageContext) -> None:
     """Train one candidate, and ask the validation samples where the study searches."""
-    params = context.params
+    params = chosen_params(context)
     context.expect(TrainingSettings.model_validate(params["training"]).steps)
     if launched := params.get("launch"):
         launch(context, "train-model", Path(launched["config"]), launched["processes"])
@@ -102,14 +103,15 @@ def train(context: StageContext) -> None:
     backbone = load_model(model)
     tokens = read_json(context.folder / TRAINED)["tokens"]
     write_json(context.folder / "model.json", {**describe_model(backbone, model), "tokens": tokens})
-    if params.get("search"):
+    # What other seeds have chosen is not chosen once more.
+    if params.get("search") and "choice" not in context.needs:
         write_json(context.folder / "validation.json", validate(backbone, InputCache(backbone), context))
 
 
 @stage_functions.register("train-model")
 def train_model(context: StageContext) -> None:
     """Train one candidate: in this process alone, or with others of a launch that do the same."""
-    params = context.params
+    params = chosen_params(context)
     training = TrainingSettings.model_validate(params["training"])
     if training.quantize and params.get("launch"):
         raise InputError(
