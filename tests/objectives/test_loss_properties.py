@@ -122,7 +122,8 @@ def test_gradients_reach_the_declared_cells_and_no_others(name: str) -> None:
     reached = {cell for cell in CELLS if logps[cell].grad is not None}
     assert reached == set(objectives[name].cells)
     # On a minimal pair's rejected image the rejected response is right.
-    raised = {Cell.CLEAN_CHOSEN} | ({Cell.REJECTED_REJECTED} if name == "minimal_pair" else set())
+    minimal = name in ("minimal_pair", "sft_both")
+    raised = {Cell.CLEAN_CHOSEN} | ({Cell.REJECTED_REJECTED} if minimal else set())
     for cell in raised:
         chosen = logps[cell].grad
         assert chosen is not None

@@ -58,3 +58,16 @@ def test_what_an_answer_is_worth_without_the_image_cancels(
 @given(NATS, NATS, NATS, NATS)
 def test_the_images_are_alike(a: float, b: float, c: float, d: float) -> None:
     assert float(LOSS(scores(a, b, c, d))) == pytest.approx(float(LOSS(scores(d, c, b, a))))
+
+
+def test_sft_on_both_images_by_hand() -> None:
+    # log-probs −3 + 1 = −2 over 2 tokens and −3 + 2 = −1 over 4; the mean of 1 and 0.25 nats a token
+    made = scores(1.0, -2.0, 0.5, 2.0)
+    made.lengths[Cell.REJECTED_REJECTED] = torch.tensor([4])
+    assert float(objectives["sft_both"].loss(made)) == pytest.approx((2 / 2 + 1 / 4) / 2)
+
+
+def test_the_nll_term_is_its_control() -> None:
+    made = scores(1.0, -2.0, 0.5, 2.0)
+    plain, control = LOSS(made, beta=0.5), objectives["sft_both"].loss(made)
+    assert float(LOSS(made, beta=0.5, alpha=0.3)) == pytest.approx(float(plain + 0.3 * control))

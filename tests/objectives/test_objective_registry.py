@@ -76,9 +76,10 @@ def test_the_cells_are_those_of_the_papers(name: str) -> None:
     assert set(objectives[name].cells) == TABLE[name]
 
 
-def test_only_mmedpo_weighs_and_three_have_no_reference() -> None:
+def test_only_mmedpo_weighs_and_four_have_no_reference() -> None:
     assert [name for name, entry in objectives.items() if entry.needs_weight] == ["mmedpo"]
     assert [name for name, entry in objectives.items() if not entry.needs_reference] == [
+        "sft_both",
         "sft",
         "simpo",
         "orpo",
@@ -101,7 +102,7 @@ def test_a_misspelt_name_gets_the_nearest() -> None:
 
 
 def test_a_name_near_nothing_gets_the_whole_list() -> None:
-    with pytest.raises(InputError, match=r"Known: apo_zero, .*copo, .*mmedpo, .*sft, simpo\."):
+    with pytest.raises(InputError, match=r"Known: apo_zero, .*copo, .*mmedpo, .*sft, sft_both, simpo\."):
         objectives["zzzzzzz"]
 
 

@@ -49,7 +49,7 @@ def content(made: list[Pair]) -> dict[str, bytes]:
 
 
 def test_the_recipes_are_those_of_the_study_and_more() -> None:
-    assert list(image_recipes) == [*NAMES, "mirror", "erased", "other-patient"]
+    assert list(image_recipes) == [*NAMES, "mirror", "erased", "counterfactual", "other-patient"]
     assert not any(recipe.asks_model({}) for _, recipe in image_recipes.items())
 
 

@@ -116,7 +116,7 @@ def test_progress_counts_each_pair_once(name: str, bare: list[Pair], tmp_path: P
 
 def test_they_say_that_they_need_a_model(bare: list[Pair], tmp_path: Path) -> None:
     needing = [name for name, recipe in response_recipes.items() if recipe.needs_model]
-    assert set(needing) == {*NAMES, "mined"}
+    assert set(needing) == {*NAMES, "self-erased", "mined"}
     with pytest.raises(InputError, match="asks a model"):
         response_recipes["self"].run(bare, {}, RecipeContext(0, tmp_path))
 
@@ -124,3 +124,31 @@ def test_they_say_that_they_need_a_model(bare: list[Pair], tmp_path: Path) -> No
 def test_several_samples_at_temperature_0_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="all samples are the same"):
         response_recipes["self"].run([], {"temperature": 0}, RecipeContext(0, tmp_path, model=Guesser()))
+
+
+def test_without_the_lesion_the_model_is_asked_of_the_twin(make_pair, make_image, tmp_path: Path) -> None:
+    image, twin, whole = make_image("a.png", 1), make_image("a-twin.png", 2), make_image("b.png", 3)
+    ill = [make_pair(f"p{n}", (image,), refused=None) for n in range(20)]
+    well = make_pair("well", (whole,), refused=None)
+    model = Guesser(0.5)
+    context = RecipeContext(0, tmp_path, model=model)
+    made = response_recipes["self-erased"].run([*ill, well], {}, context)
+    assert model.shown == {twin}
+    assert [asked[2] for asked in model.asked] == [1.0]
+    assert all(p.images == {ImageRole.CLEAN: (image,)} for p in made)
+    assert all(text.startswith("wrong") for text in rejected(made).values())
+    reasons = {left.id: (left.recipe, left.reason) for left in context.left_out}
+    assert reasons["well"] == ("erased", "the image has no twin with the lesion erased")
+    # Every other pair is either rejected or left out, once.
+    assert {p.id for p in made} | reasons.keys() == {p.id for p in [*ill, well]}
+    assert len(made) + len(context.left_out) == 21
+
+
+def test_how_the_lesion_is_taken_away_can_be_said(bare: list[Pair], tmp_path: Path) -> None:
+    model = Guesser(0.5)
+    response_recipes["self-erased"].run(
+        bare, {"image": "blank", "settings": {}}, RecipeContext(0, tmp_path, model=model)
+    )
+    assert all(tmp_path in path.parents for path in model.shown)
+    with pytest.raises(ValidationError, match="crop"):
+        response_recipes["self-erased"].settings.model_validate({"image": "crpo"})

@@ -209,9 +209,9 @@ def _chosen_needs(study: StudySpec, name: str, place: Place) -> dict[str, str]:
     """Return the stages with a method's candidates, or with the chosen one, and with the choice if any."""
     choice = {"choice": _choice(place, name)} if study.search and study.search.seeds else {}
     if place.who["seed"] not in study.searched():
-        return {**choice, "candidate": _candidate(place, name)}
+        return {"candidate": _candidate(place, name), **choice}
     count = len(study.candidates(name))
-    return {**choice, **{f"candidate-{n}": _candidate(place, name, n) for n in range(count)}}
+    return {**{f"candidate-{n}": _candidate(place, name, n) for n in range(count)}, **choice}
 
 
 def _candidate(place: Place, method: str, number: int | None = None) -> str:

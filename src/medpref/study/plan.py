@@ -248,7 +248,9 @@ class _Planner:
     def _outline(self, stage: Stage) -> tuple[HFBackbone, InputCache, Model]:
         """Return the backbone that a stage's model began as, without its weights."""
         while stage.work != "start":
-            stage = self._stages[stage.needs["model"]]
+            # What was chosen among candidates began as each of them did; the first of its needs is one.
+            above = stage.needs.get("model") or next(iter(stage.needs.values()))
+            stage = self._stages[above]
         if stage.name not in self._outlines:
             params = stage.params
             settings = backbones[params["family"]].settings.model_validate(params["settings"])
