@@ -98,3 +98,26 @@ def test_the_provenance_says_which_normalisation_ran() -> None:
 def test_unknown_settings_fail(settings: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         weights("given", [], **settings)
+
+
+class Counting:
+    """A model that answers question n wrongly in n of every four samples."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def answer(self, pairs: list[Pair], *_: object, **__: object) -> list[str]:
+        self.samples += 1
+        return ["y" if self.samples <= int(pair.id) else "x" for pair in pairs]
+
+    def is_right(self, pair: Pair, answer: str) -> bool:
+        return answer == pair.responses[ResponseRole.CHOSEN]
+
+
+def test_hardness_is_the_share_of_wrong_answers() -> None:
+    pairs = [pair(str(number)) for number in (0, 1, 4)]
+    context = RecipeContext(0, NOWHERE, model=Counting())
+    recipe = weight_recipes["hardness"]
+    made = recipe.run(pairs, {"samples": 4, "normalise": "raw"}, context)
+    assert [one.weight for one in made] == [0.0, 0.25, 1.0]
+    assert recipe.asks_model({})

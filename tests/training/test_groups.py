@@ -6,7 +6,7 @@ import torch
 
 from medpref.errors import InputError
 from medpref.objectives import objectives
-from medpref.pairs.pair import Pair
+from medpref.pairs.pair import Pair, ResponseRole
 from medpref.scoring.cells import Cell
 from medpref.scoring.inputs import InputCache
 from medpref.scoring.scorer import Scorer
@@ -107,3 +107,10 @@ def test_spread_weights_need_pairs_that_are_alike(make_pair, pairs: list[Pair]) 
     check_alike([part([text])])
     with pytest.raises(InputError, match="pair text: a pair without images beside pairs with images"):
         check_alike([part(pairs), part([text], "other")])
+
+
+def test_a_groups_hardness_is_the_mean_weight_of_its_pairs() -> None:
+    weights = {"a": 0.5, "b": 1.5, "c": None}
+    texts = {ResponseRole.CHOSEN: "x"}
+    weighed = part([Pair(ident, "Where?", {}, texts, weight=weight) for ident, weight in weights.items()])
+    assert PairGroups([weighed], 1).hardness() == [0.5, 1.5, 1.0]

@@ -82,6 +82,19 @@ def test_shares_are_how_often_a_part_is_drawn() -> None:
     assert sum(len({group >= 50 for group in order[n : n + 8]}) == 2 for n in range(0, 4000, 8)) > 400
 
 
+def test_the_first_pass_goes_from_hard_to_easy_and_later_ones_do_not() -> None:
+    hardness = [1.0, 3.0, 2.0, 3.0, 1.0, 1.0]
+    order = list(chain.from_iterable(run(Mixture([0] * 6, [1.0], (), hardness))))
+    assert [hardness[group] for group in order[:6]] == [3.0, 3.0, 2.0, 1.0, 1.0, 1.0]
+    later = [[hardness[group] for group in order[n : n + 6]] for n in range(6, 60, 6)]
+    assert not any(one == sorted(one, reverse=True) for one in later[:3])
+    # Equals come in another order with another seed.
+    orders = {
+        tuple(chain.from_iterable(run(Mixture([0] * 6, [1.0], (), hardness), seed=s))) for s in range(5)
+    }
+    assert len(orders) > 1
+
+
 def test_a_parts_order_does_not_depend_on_the_other_parts() -> None:
     alone = list(chain.from_iterable(run(one_part(9))))
     mixed = list(chain.from_iterable(run(Mixture([0] * 9 + [1] * 4, [1.0, 1.0]))))

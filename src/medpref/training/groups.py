@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import takewhile
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset
@@ -44,6 +45,13 @@ class PairGroups(Dataset[Group]):
     def __len__(self) -> int:
         """Return the number of groups."""
         return len(self.groups)
+
+    def hardness(self) -> list[float]:
+        """Return each group's mean pair weight; a pair without a weight has weight 1."""
+        return [
+            fmean(1.0 if pair.weight is None else pair.weight for pair in group.pairs)
+            for group in self.groups
+        ]
 
     def __getitem__(self, index: int) -> Group:
         """Return one group; with ``~index`` the same group, not counted."""

@@ -41,11 +41,14 @@ class Mixture(NamedTuple):
         parts: for each group, the number of its part.
         shares: for each part, how often it is drawn, relative to the other parts.
         rows: for each group, the lengths of its rows in tokens; only read with a budget or `by_length`.
+        hardness: for each group, how hard it is: the first pass over a part goes from hard to easy. Empty for
+            a shuffled pass.
     """
 
     parts: Sequence[int]
     shares: Sequence[float]
     rows: Sequence[tuple[int, ...]] = ()
+    hardness: Sequence[float] = ()
 
 
 def run_batches(mixture: Mixture, size: BatchSize, count: int, seed: int, *, by_length: bool) -> Batches:
@@ -105,16 +108,22 @@ def _order(mixture: Mixture, seed: int) -> Iterator[int]:
     members: list[list[int]] = [[] for _ in mixture.shares]
     for group, part in enumerate(mixture.parts):
         members[part].append(group)
-    streams = [_passes(groups, f"{seed}/part/{part}") for part, groups in enumerate(members)]
+    streams = [
+        _passes(groups, f"{seed}/part/{part}", mixture.hardness) for part, groups in enumerate(members)
+    ]
     draw = random.Random(f"{seed}/mixture")
     while True:
         yield next(draw.choices(streams, mixture.shares)[0])
 
 
-def _passes(groups: Sequence[int], seed: str) -> Iterator[int]:
-    """Yield all of `groups` over and over, each time in another order."""
+def _passes(groups: Sequence[int], seed: str, hardness: Sequence[float]) -> Iterator[int]:
+    """Yield all of `groups` over and over, each time in another order, the first time the hardest first."""
     for number in itertools.count():
-        yield from random.Random(f"{seed}/{number}").sample(groups, len(groups))
+        order = random.Random(f"{seed}/{number}").sample(groups, len(groups))
+        if hardness and number == 0:
+            # Sorting keeps the order of equals, which has been shuffled.
+            order.sort(key=lambda group: -hardness[group])
+        yield from order
 
 
 def _pack(order: Iterator[int], rows: Sequence[tuple[int, ...]], size: BatchSize) -> Iterator[list[int]]:

@@ -47,6 +47,8 @@ class TrainingSettings(BaseModel):
             each pair is a group by itself, and a batch's pairs are on as many images as chance has it.
         tokens_per_step: in place of `images_per_step`, as many groups as fit into this many tokens of rows,
             padding included.
+        order: of the first pass over the pairs: shuffled, or from the pairs with the largest weight, such as
+            the recipe ``hardness`` gives, to those with the smallest. Later passes are shuffled.
         by_length: put groups of like length into one batch, which saves padding.
         learning_rate: the peak of the schedule.
         schedule: how the learning rate goes on after its climb: cosine or linear to zero, or constant.
@@ -94,6 +96,7 @@ class TrainingSettings(BaseModel):
     pairs_per_image: int = Field(4, ge=1)
     group_by_image: bool = True
     tokens_per_step: int | None = Field(None, ge=1)
+    order: Literal["shuffled", "hardest-first"] = "shuffled"
     by_length: bool = False
     learning_rate: float = Field(1e-4, gt=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -131,6 +134,8 @@ class TrainingSettings(BaseModel):
             raise ValueError("patience counts evaluations: set evaluate_every and validation_share")
         if self.reference == "adapters-off" and self.lora is None:
             raise ValueError("reference: adapters-off needs lora: without adapters nothing can be put off")
+        if self.order == "hardest-first" and self.by_length:
+            raise ValueError("by_length orders the batches by chance: it cannot go with order: hardest-first")
         if self.quantize and (self.lora is None or self.reference == "cached"):
             # A cached reference would be that of the plain weights, not of the rounded ones.
             raise ValueError("quantize needs lora and reference: adapters-off")

@@ -148,7 +148,10 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         """Describe groups to the sampler; lengths are only counted where they are asked for."""
         counted = self.settings.by_length or self.settings.tokens_per_step is not None
         rows = all_row_lengths(groups, self.parts, self.scorer) if counted else ()
-        return Mixture([group.part for group in groups.groups], [part.share for part in self.parts], rows)
+        hardness = groups.hardness() if self.settings.order == "hardest-first" else ()
+        return Mixture(
+            [group.part for group in groups.groups], [part.share for part in self.parts], rows, hardness
+        )
 
     def _loader(self, groups: Dataset[Any], batches: Batches) -> DataLoader[Any]:
         share = ProcessShare(batches, self.accelerator.process_index, self.accelerator.num_processes)

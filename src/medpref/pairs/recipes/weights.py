@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from medpref.errors import InputError
-from medpref.pairs.pair import Pair
-from medpref.pairs.recipes.base import Recipe, RecipeContext, note_recipe
+from medpref.pairs.pair import ImageRole, Pair
+from medpref.pairs.recipes.base import Recipe, RecipeContext, note_recipe, seed_of
 from medpref.registry import Registry
 
 weight_recipes: Registry[Recipe[Any]] = Registry("weight recipe")
@@ -34,6 +34,20 @@ class KindSettings(WeightSettings):
 
     kinds: dict[str, float]
     other: float = 0.5
+
+
+class HardnessSettings(WeightSettings):
+    """How the model is asked.
+
+    Attributes:
+        samples: answers for each pair.
+        temperature: of the answers.
+        max_new_tokens: the longest answer.
+    """
+
+    samples: int = Field(4, ge=1)
+    temperature: float = Field(1.0, gt=0)
+    max_new_tokens: int = Field(64, ge=1)
 
 
 def standardise(scores: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " pairs"]:
@@ -78,5 +92,26 @@ def by_kind(pairs: Sequence[Pair], settings: KindSettings, context: RecipeContex
     return weigh(pairs, raw, settings, "by-kind", context.seed)
 
 
+def hardness(pairs: Sequence[Pair], settings: HardnessSettings, context: RecipeContext) -> list[Pair]:
+    """Weigh pairs by the share of the SFT model's sampled answers that are wrong."""
+    model = context.start_model()
+    wrong = np.zeros(len(pairs))
+    for sample in range(settings.samples):
+        answers = model.answer(
+            pairs,
+            ImageRole.CLEAN,
+            temperature=settings.temperature,
+            max_new_tokens=settings.max_new_tokens,
+            seed=seed_of(str(context.seed), "hardness", str(sample)),
+        )
+        wrong += [not model.is_right(pair, answer) for pair, answer in zip(pairs, answers, strict=True)]
+    context.advance(len(pairs))
+    return weigh(pairs, list(wrong / settings.samples), settings, "hardness", context.seed)
+
+
+weight_recipes.add(
+    "hardness",
+    Recipe("how often the SFT model answers wrongly", HardnessSettings, hardness, needs_model=True),
+)
 weight_recipes.add("given", Recipe("the weights that came with the pairs", WeightSettings, given))
 weight_recipes.add("by-kind", Recipe("a relevance for each question kind", KindSettings, by_kind))
