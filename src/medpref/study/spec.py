@@ -205,6 +205,8 @@ class StudySpec(Strict):
                 raise InputError(
                     f"control {name!r} is no method of this study", where="controls", remedy=remedy
                 )
+        self._check_probe("sft", self.sft)
+        self._check_probe("training", self.training)
         self._check_candidates()
         return self
 
@@ -279,7 +281,16 @@ class StudySpec(Strict):
             raise ValueError("candidates need a search, which says what task and metric choose among them")
         for name in self.methods:
             for candidate in self.candidates(name):
-                self.resolve(name, candidate)
+                self._check_probe(f"methods.{name}.training", self.resolve(name, candidate)[0])
+
+    def _check_probe(self, where: str, training: TrainingSettings) -> None:
+        """Check that there are samples to ask while a model is trained."""
+        if training.probe_every is not None and self.search is None:
+            raise InputError(
+                "probe_every asks the validation samples of the search's task, and this study has no search",
+                where=f"{where}.probe_every",
+                remedy="Add search: {task: …}. One candidate is enough.",
+            )
 
     def candidates(self, method: str) -> tuple[dict[str, Any], ...]:
         """Return the settings that are tried for a method."""
