@@ -91,7 +91,7 @@ def check_resumed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_study_without_a_search_says_what_is_missing(tmp_path: Path, where: str) -> None:
     plain = {key: value for key, value in TRAINING.items() if key != "probe_every"}
     changes = {"sft": plain, "training": plain, "search": None, where: TRAINING}
-    with pytest.raises(InputError, match="probe_every asks .* this study has no search") as caught:
+    with pytest.raises(InputError, match=r"probe_every asks .* this study has no search") as caught:
         load_study(probing(tmp_path / "toy.yaml", **changes))
     line = int(str(caught.value.where).rpartition("line ")[2])
     said = (tmp_path / "toy.yaml").read_text().splitlines()

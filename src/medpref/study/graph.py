@@ -40,6 +40,7 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
         "reports": _reports(study),
         "batch": study.generation_batch,
         "tasks": list(study.tasks),
+        **({"attribution": study.attribution.model_dump(mode="json")} if study.attribution else {}),
     }
     for seed in study.seeds:
         _add(stages, data_stage(study.data, study.on_bad_row, seed))
