@@ -7,12 +7,10 @@ import torch
 from transformers import TrainerCallback
 
 from medpref.errors import InputError
+from medpref.evaluation.metrics import PROBE
 
 if TYPE_CHECKING:
     from medpref.training.trainer import PreferenceTrainer
-
-PROBE = "probe/"
-"""How the names of probed scores begin in the training log."""
 
 Probe = Callable[[int], Mapping[str, float]]
 """Asks the model as it stands after so many steps, and returns its scores by name."""
