@@ -68,7 +68,7 @@ def error_figures(results: Mapping[str, Any], layout: Layout, backbone: str) -> 
         rows = {row.method: row for row in table.rows if row.by == "rules"}
         start = rows.pop(START, None)
         panels = tuple(WhyPanel(name, _error_panel(start, row)) for name, row in rows.items() if start)
-        note = f"in % of all scored answers, {table.task}: ring for {START}, disc with 95 % interval for the method"
+        note = f"in % of all scored answers, {table.task}; ring: {START}, disc with 95 % interval: the method"
         found.append(
             WhyFigure(f"errors-{table.task}", backbone, "Errors by kind, before and after", note, panels)
         )

@@ -50,8 +50,8 @@ def accuracy_figure(curves: Sequence[Curve], layout: Layout, backbone: str) -> W
         "accuracy",
         backbone,
         f"Reward accuracy and true {in_sentence(metric_name(metric or 'accuracy'))}",
-        "share of training pairs whose chosen side has the higher reward (blue), and scores on the validation "
-        "samples, asked while the model trained (black; dashed for a part of them)",
+        "share of training pairs whose chosen side has the higher reward, and, darker, scores on the "
+        "validation samples, asked while the model trained; dashed for a part of them",
         _drawn(panels),
     )
 
@@ -97,8 +97,8 @@ def drift_figure(
         "drift",
         backbone,
         "Drift of the chosen response",
-        "its log-prob less the reference’s, in nats, over the pairs of each line of the log; without a reference, "
-        "less that of the first line. Below zero the right answer is unlearned",
+        "its log-prob less the reference’s, in nats, over the pairs of each line of the log; without a "
+        "reference, less that of the first line. Below zero the right answer is unlearned",
         _drawn(panels, zero=True),
     )
 
