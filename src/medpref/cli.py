@@ -117,10 +117,16 @@ def report(
         Path,
         typer.Argument(metavar="RUN_DIR|PAIRS", help="The folder that a study was run into, or a pair file."),
     ],
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Also write the figures of why methods did what they did, as SVG."
+        ),
+    ] = None,
 ) -> None:
     """Write report.html anew from a run's logs, and print its table; of a pair file, write PAIRS.html."""
     from medpref.files import read_json
-    from medpref.report import print_table, write_report
+    from medpref.report import print_table, write_figures, write_report
 
     if folder.is_file():
         from medpref.report.pairs import write_pair_page
@@ -130,6 +136,8 @@ def report(
     page = write_report(folder)
     print_table(read_json(folder / "results.json"), out)
     out.print(f"\nReport: {page}", highlight=False)
+    if figures is not None:
+        out.print(f"Figures: {len(write_figures(folder, figures))} in {figures}", highlight=False)
 
 
 @app.command("ls")

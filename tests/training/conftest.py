@@ -8,6 +8,7 @@ from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
 from medpref.scoring.scorer import Scorer
 from medpref.training.parts import TrainingPart
+from medpref.training.probe import Probe
 from medpref.training.reference import ReferenceLogps, compute_reference
 from medpref.training.settings import TrainingSettings
 from medpref.training.trainer import PreferenceTrainer
@@ -32,6 +33,7 @@ def make_trainer(pairs: list[Pair], tmp_path: Path) -> TrainerMaker:
         reference_from: str = "cached",
         objective_settings: dict[str, float] | None = None,
         advance: Callable[[int], None] = lambda _: None,
+        probe: Probe | None = None,
         **settings: object,
     ) -> PreferenceTrainer:
         objective = objectives[name]
@@ -51,6 +53,7 @@ def make_trainer(pairs: list[Pair], tmp_path: Path) -> TrainerMaker:
             seed=0,
             folder=folder,
             advance=advance,
+            probe=probe,
         )
 
     return make

@@ -21,6 +21,9 @@ LOWER_IS_BETTER = frozenset({"unparsed", "fact_hall"})
 LEGACY = "legacy_"
 """How scores begin that are kept for comparison with published tables, and for nothing else."""
 
+PROBE = "probe/"
+"""How the names of scores begin that a training log has of the model as it stood at a step."""
+
 
 def unit(metric: str) -> Unit:
     """Return what a metric's values are: shares, unless it is known otherwise."""

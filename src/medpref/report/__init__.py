@@ -2,5 +2,6 @@
 
 from medpref.report.page import write_report
 from medpref.report.terminal import print_table
+from medpref.report.why.files import write_figures
 
-__all__ = ["print_table", "write_report"]
+__all__ = ["print_table", "write_figures", "write_report"]

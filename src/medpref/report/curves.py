@@ -87,14 +87,14 @@ def curve_figures(curves: Sequence[Curve], layout: Layout) -> list[CurveFigure]:
 def _panels(curves: Sequence[Curve], quantity: Quantity, layout: Layout) -> list[CurvePanel]:
     lines: dict[str, list[_Line]] = defaultdict(list)
     for curve in curves:
-        points = _points(curve, quantity.key)
+        points = series(curve, quantity.key)
         if len(points) > 1:
             lines[curve.method].append(points)
     methods = [name for name in layout.methods if name in lines]
     return [CurvePanel(name, _panel(name, lines, quantity)) for name in methods]
 
 
-def _points(curve: Curve, key: str) -> _Line:
+def series(curve: Curve, key: str) -> _Line:
     """Return (step, value), thinned to the means of neighbours where there are many."""
     rows = [(row["step"], row[key]) for row in curve.rows if _is_number(row.get(key))]
     size = math.ceil(len(rows) / _MOST_POINTS)

@@ -38,6 +38,7 @@ from medpref.report.looking.errors import error_tables
 from medpref.report.others import count_outputs, legacy_tables, other_tables, unscored_lines
 from medpref.report.tables import ScoreTable, score_tables
 from medpref.report.templating import make_environment
+from medpref.report.why import why_figures
 
 PAGE = "report.html"
 
@@ -103,6 +104,7 @@ def _content(run: RunFolder) -> dict[str, Any]:
         "conditions": _conditions(tables),
         **_looking(run.results, tables, layout),
         "kind_figures": kind_figures(run.results, layout),
+        "why": why_figures(run, layout),
         "curves": curve_figures(run.curves, layout),
         "searches": costs.search_lines(run.searches, layout),
         "budget": costs.budget(run.searches),

@@ -19,6 +19,8 @@ _METRICS = {
     "likelihood_accuracy": "Accuracy by likelihood",
     "likelihood_accuracy_per_token": "Accuracy by likelihood per token",
     "likelihood_margin": "Likelihood margin",
+    "region_mass": "Gradient mass in the region",
+    "region_area": "Area of the region",
     "bleu": "BLEU, mean of sentences",
     "rouge_l": "ROUGE-L",
     "corpus_bleu": "BLEU, corpus",

@@ -20,6 +20,7 @@ from medpref.study.pairsets import pair_stage, set_name
 from medpref.study.place import Place
 from medpref.study.spec import BackboneSpec, DataSpec, StudySpec
 from medpref.study.stage import Stage
+from medpref.training.settings import TrainingSettings
 
 BASELINES = "eval/baselines"
 
@@ -39,6 +40,7 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
         "reports": _reports(study),
         "batch": study.generation_batch,
         "tasks": list(study.tasks),
+        **({"attribution": study.attribution.model_dump(mode="json")} if study.attribution else {}),
     }
     for seed in study.seeds:
         _add(stages, data_stage(study.data, study.on_bad_row, seed))
@@ -137,6 +139,7 @@ def _add_start(
         "on_too_long": study.on_too_long,
         "parts": [{"name": "train", "objective": "sft", "settings": {}, "share": 1.0}],
         "training": study.sft.model_dump(mode="json"),
+        **_probe(study, study.sft),
         **_launch(study),
     }
     sft = _add(stages, Stage(f"sft/{place}", "train", params, {"model": start, "data": data}, threads))
@@ -241,8 +244,18 @@ def _alternatives(study: StudySpec, name: str) -> list[dict[str, Any]]:
             {"name": key, "objective": part.objective, "settings": settings[key], "share": part.share}
             for key, part in study.methods[name].mixture.items()
         ]
-        found.append({"parts": parts, "training": training.model_dump(mode="json")})
+        found.append(
+            {"parts": parts, "training": training.model_dump(mode="json"), **_probe(study, training)}
+        )
     return found
+
+
+def _probe(study: StudySpec, training: TrainingSettings) -> dict[str, Any]:
+    """Return what a training asks as it goes on, as parameters."""
+    if training.probe_every is None or study.search is None:
+        return {}
+    said = {"task": study.search.task, "metric": study.search.metric, "batch": study.generation_batch}
+    return {"probe": said}
 
 
 def _told_search(study: StudySpec, name: str) -> dict[str, Any]:

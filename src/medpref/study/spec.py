@@ -108,6 +108,17 @@ class ReportSpec(Strict):
                 metrics[name]  # raises for an unknown name
 
 
+class AttributionSpec(Strict):
+    """How much of gradient × input lies in the region of interest.
+
+    Attributes:
+        samples: the most samples of a task that are looked at, drawn by their ids: the same for all methods.
+            By default all that have a region.
+    """
+
+    samples: int | None = Field(None, ge=1)
+
+
 class LaunchSpec(Strict):
     """Several processes for each training.
 
@@ -139,6 +150,8 @@ class StudySpec(Strict):
         reports: how captions and reports are scored beside their words.
         error_judge: a model behind an endpoint that sorts wrong answers by their error, beside the rules.
         likelihood: also score closed answers by how likely the model finds them.
+        attribution: also score how much of gradient × input lies in the region of interest; true for all
+            samples that have one.
         on_bad_row: put rows that fail a check aside, or stop at the first.
         on_too_long: stop at a pair that does not fit the context, or leave it out, counted and named.
         generation_batch: questions that are answered at a time.
@@ -161,6 +174,7 @@ class StudySpec(Strict):
     reports: ReportSpec | None = None
     error_judge: ErrorJudgeSettings | None = None
     likelihood: bool = True
+    attribution: AttributionSpec | None = None
     on_bad_row: Literal["quarantine", "fatal"] = "quarantine"
     on_too_long: Literal["fatal", "skip"] = "fatal"
     generation_batch: int = Field(256, ge=1)
@@ -180,6 +194,14 @@ class StudySpec(Strict):
                 with located(f"methods.{name}"):
                     methods[name] = with_preset(str(name), method)
         return {**value, "methods": methods}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_attribution(cls, value: Any) -> Any:
+        """Let true stand for all samples, and false for none."""
+        if isinstance(value, dict) and isinstance(value.get("attribution"), bool):
+            return {**value, "attribution": {} if value["attribution"] else None}
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "StudySpec":
@@ -205,6 +227,8 @@ class StudySpec(Strict):
                 raise InputError(
                     f"control {name!r} is no method of this study", where="controls", remedy=remedy
                 )
+        self._check_probe("sft", self.sft)
+        self._check_probe("training", self.training)
         self._check_candidates()
         return self
 
@@ -221,6 +245,12 @@ class StudySpec(Strict):
         with located("conditions"):
             for name in self.conditions:
                 conditions[name]  # raises for an unknown name
+        if self.attribution is not None and "normal" not in self.conditions:
+            raise InputError(
+                "it looks at the samples as they are, and they are not asked so",
+                where="attribution",
+                remedy="Add normal to conditions.",
+            )
         if self.reports is not None:
             with located("reports"):
                 self.reports.check()
@@ -279,7 +309,16 @@ class StudySpec(Strict):
             raise ValueError("candidates need a search, which says what task and metric choose among them")
         for name in self.methods:
             for candidate in self.candidates(name):
-                self.resolve(name, candidate)
+                self._check_probe(f"methods.{name}.training", self.resolve(name, candidate)[0])
+
+    def _check_probe(self, where: str, training: TrainingSettings) -> None:
+        """Check that there are samples to ask while a model is trained."""
+        if training.probe_every is not None and self.search is None:
+            raise InputError(
+                "probe_every asks the validation samples of the search's task, and this study has no search",
+                where=f"{where}.probe_every",
+                remedy="Add search: {task: …}. One candidate is enough.",
+            )
 
     def candidates(self, method: str) -> tuple[dict[str, Any], ...]:
         """Return the settings that are tried for a method."""

@@ -82,6 +82,9 @@ class TrainingSettings(BaseModel):
         collapse_nats: collapse: the chosen response's log-prob fell this many nats a token below the
             reference's.
         reward_limit: divergence: a reward margin beyond this, in nats, on either side of zero.
+        probe_every: steps between probes, rounded up to a multiple of `log_every`: the model is asked the
+            validation samples of the study's search, also before the first step and after the last one, and
+            the scores go to the training log.
         log_every: steps between lines of the training log.
         checkpoint_every: steps between checkpoints that a killed run goes on from, rounded up to a multiple
             of `log_every`: means that are not logged yet would be lost with the process.
@@ -122,6 +125,8 @@ class TrainingSettings(BaseModel):
     on_collapse: Literal["warn", "stop", "ignore"] = "warn"
     collapse_nats: float = Field(2.0, gt=0)
     reward_limit: float = Field(50.0, gt=0)
+    # Left out of stages' keys where it is not set: training does not depend on it.
+    probe_every: int | None = Field(None, ge=1, exclude_if=lambda value: value is None)
     log_every: int = Field(10, ge=1)
     checkpoint_every: int = Field(50, ge=1)
     trackers: tuple[str, ...] = ()
@@ -151,6 +156,11 @@ class TrainingSettings(BaseModel):
     def evaluation_steps(self) -> int | None:
         """The steps between evaluations, a multiple of `log_every`."""
         return self.evaluate_every and _round_up(self.evaluate_every, self.log_every)
+
+    @property
+    def probe_steps(self) -> int | None:
+        """The steps between probes, a multiple of `log_every`."""
+        return self.probe_every and _round_up(self.probe_every, self.log_every)
 
     @property
     def save_steps(self) -> int:

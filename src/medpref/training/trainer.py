@@ -33,6 +33,7 @@ from medpref.training.checks import check_alike, check_parts
 from medpref.training.groups import PairGroups, all_row_lengths, collate, hold_out
 from medpref.training.metrics import TOKENS, RunningMeans, batch_metrics
 from medpref.training.parts import TrainingPart
+from medpref.training.probe import Probe, ProbeCallback, is_probe
 from medpref.training.sampler import (
     Batches,
     BatchSize,
@@ -80,6 +81,7 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         inputs: token ids and pixels, kept between uses.
         features: what a frozen tower says of images, kept; not used where weights are spread over processes.
         advance: called with 1 after each step, for progress.
+        probe: what the model is asked while it is trained, where the settings say how often.
 
     Raises:
         InputError: the parts cannot be trained on, or the settings do not fit them.
@@ -96,6 +98,7 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
         inputs: InputCache | None = None,
         features: FeatureCache | None = None,
         advance: Advance = lambda _: None,
+        probe: Probe | None = None,
     ) -> None:
         check_parts(parts, cached_reference=settings.reference == "cached")
         self.backbone = backbone
@@ -123,6 +126,8 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
             self.scorer.features = None
         # The loss is divided by the pairs of the whole step, so the passes' losses add up to the step's.
         self.model_accepts_loss_kwargs = True
+        # Behind the one that stops early.
+        self.add_callback(ProbeCallback(self, probe))
         # It would print every log line; ours go to the training log.
         self.remove_callback(PrinterCallback)
 
@@ -348,20 +353,21 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
             # The Trainer's own loss is the mean over steps.
             means.pop("loss", None)
             logs = {**logs, **means}
+        line = len(self.state.log_history)
         super().log(logs, start_time)
         if warning is not None:
-            # Not in `logs`: trackers take numbers only.
-            self.state.log_history[-1]["warning"] = warning
+            # Not in `logs`: trackers take numbers only. A probe may have logged behind this line.
+            self.state.log_history[line]["warning"] = warning
 
     def write_log(self, path: Path) -> None:
-        """Write one line for each logged step and each evaluation; only the first process does.
+        """Write one line for each logged step, each evaluation and each probe; only the first process does.
 
         Timings, which differ from run to run, are left out. What was held out is named in ``held-out.jsonl``
         beside the log.
         """
         if not self.is_world_process_zero():
             return
-        rows = [row for row in self.state.log_history if "loss" in row or "eval_loss" in row]
+        rows = [row for row in self.state.log_history if "loss" in row or "eval_loss" in row or is_probe(row)]
         # Sorted, as a checkpoint sorts them: a resumed run writes the same bytes.
         write_jsonl(path, [{key: row[key] for key in sorted(row) if key not in NOT_LOGGED} for row in rows])
         if self.held_out.validation:

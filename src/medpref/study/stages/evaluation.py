@@ -1,11 +1,13 @@
 """The stages that ask models: validation, the test, and the baselines that look at nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medpref.backbones.base import Backbone
 from medpref.errors import InputError
+from medpref.evaluation.alignment import NORMAL
+from medpref.evaluation.attribution import attributable, attribute, with_attributions
 from medpref.evaluation.baselines import BASELINES
 from medpref.evaluation.conditions import ConditionContext, conditions
 from medpref.evaluation.facts.judges import judges
@@ -15,6 +17,7 @@ from medpref.evaluation.predict import log_baseline, make_log, predict
 from medpref.evaluation.report_metrics import Facts, read_given_facts, with_facts, with_metrics
 from medpref.evaluation.tasks import tasks
 from medpref.files import read_json, read_jsonl, write_jsonl
+from medpref.pairs.sample import Sample
 from medpref.pairs.sources.base import read_split
 from medpref.scoring.inputs import InputCache
 from medpref.study.models import load_model
@@ -63,7 +66,10 @@ def evaluate(context: StageContext) -> None:
     # A condition that applies to none of a task's samples has no log.
     shown = {key: samples for key, samples in shown.items() if samples}
     likely = [sum(1 for sample in own if spellings(sample)) for own in shown.values()]
-    context.expect(sum(map(len, shown.values())) + (sum(likely) if params["likelihood"] else 0))
+    looked = _looked_at(shown, params.get("attribution"))
+    context.expect(
+        sum(map(len, [*shown.values(), *looked.values()])) + (sum(likely) if params["likelihood"] else 0)
+    )
     for (task, condition), asked in shown.items():
         header = LogHeader(
             study=params["study"],
@@ -100,11 +106,31 @@ def evaluate(context: StageContext) -> None:
                 advance=context.advance,
             )
         log = make_log(header, tasks[task], asked, answers, context.run, choices)
+        if (task, condition) in looked:
+            found = attribute(
+                backbone,
+                looked[task, condition],
+                context.folder / f"{task}.attribution.jsonl",
+                inputs=inputs,
+                fingerprint=header.model,
+                advance=context.advance,
+            )
+            log = with_attributions(log, found)
         if params["reports"] and tasks[task].reports:
             log = score_reports(log, params["reports"], context)
         log.write(context.folder / f"{task}.{condition}.eval.jsonl")
     rows = [row for _, row in read_jsonl(folder / "training.jsonl")]
     write_jsonl(context.folder / "training.jsonl", rows)
+
+
+def _looked_at(
+    shown: Mapping[tuple[str, str], Sequence[Sample]], settings: Mapping[str, Any] | None
+) -> dict[tuple[str, str], list[Sample]]:
+    """Return the samples whose gradient is looked at, as they are shown: those under normal conditions."""
+    if settings is None:
+        return {}
+    found = {key: attributable(own, settings["samples"]) for key, own in shown.items() if key[1] == NORMAL}
+    return {key: own for key, own in found.items() if own}
 
 
 def score_reports(log: EvaluationLog, said: Mapping[str, Any], context: StageContext) -> EvaluationLog:

@@ -20,6 +20,7 @@ from medpref.study.stage import StageContext, stage_functions
 from medpref.study.stages.choice import chosen_params
 from medpref.study.stages.evaluation import validate
 from medpref.study.stages.pairs import read_stage_pairs
+from medpref.study.stages.probing import make_probe
 from medpref.study.stages.start import describe_model
 from medpref.training.arguments import last_checkpoint
 from medpref.training.parts import TrainingPart
@@ -30,6 +31,7 @@ from medpref.training.trainer import PreferenceTrainer
 
 TOO_LONG = "too-long.jsonl"
 TRAINED = "trained.json"
+PROBED = "probe"
 REUSE = "reuse.json"
 """What a stage found in the cache: how much was computed, how much reused, and which files were damaged."""
 
@@ -129,6 +131,7 @@ def train_model(context: StageContext) -> None:
         folder=context.folder / "checkpoints",
         inputs=inputs,
         advance=context.advance,
+        probe=make_probe(backbone, inputs, context.folder / PROBED, params, context),
     )
     if not (backbone.tower_trains or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         trainer.scorer.features = kept_features(trainer, context)
