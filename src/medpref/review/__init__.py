@@ -1,0 +1,1 @@
+"""Experts judge a run's answers in the browser, blind and in random order; the logs keep what they say."""
