@@ -36,6 +36,7 @@ from medpref.report.looking.answers import consistency_tables, flip_tables, nois
 from medpref.report.looking.calibration import calibration_tables, plot_figures
 from medpref.report.looking.errors import error_tables
 from medpref.report.others import count_outputs, legacy_tables, other_tables, unscored_lines
+from medpref.report.review import HARMS, VERDICTS, review_section
 from medpref.report.tables import ScoreTable, score_tables
 from medpref.report.templating import make_environment
 from medpref.report.why import why_figures
@@ -105,6 +106,9 @@ def _content(run: RunFolder) -> dict[str, Any]:
         **_looking(run.results, tables, layout),
         "kind_figures": kind_figures(run.results, layout),
         "why": why_figures(run, layout),
+        "review": review_section(run, layout),
+        "review_verdicts": VERDICTS,
+        "review_harms": HARMS,
         "curves": curve_figures(run.curves, layout),
         "searches": costs.search_lines(run.searches, layout),
         "budget": costs.budget(run.searches),

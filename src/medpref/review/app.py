@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medpref.errors import InputError
 from medpref.evaluation.looking.error_rules import ERROR_KINDS
 from medpref.pairs.images import open_image
+from medpref.pairs.pair import IMAGE_PLACEHOLDER
 from medpref.report.images import read_outline
 from medpref.review.access import Access, Session
 from medpref.review.database import NotSavedError
@@ -235,7 +236,7 @@ def _shown(review: Review, item: Item, reviewer: str) -> dict[str, Any]:
     return {
         "id": item.id,
         "kind": item.kind,
-        "question": item.question.prompt,
+        "question": item.question.prompt.replace(IMAGE_PLACEHOLDER, "").strip(),
         "images": len(item.question.images),
         "region": _region(item) is not None,
         "reference": plan.settings.reference,

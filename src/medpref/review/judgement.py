@@ -58,7 +58,7 @@ class AnswerJudgement(_Judgement):
         errors: what kinds of errors the answer has, of `ERROR_KINDS`.
         harm: how much harm it could do.
         comment: anything else.
-        opened: what the reviewer looked at before the verdict: the region of interest, the reference answer.
+        opened: what the reviewer looked at beside the image: the region of interest, the reference answer.
     """
 
     verdict: Verdict | None = None

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from medpref.errors import InputError, did_you_mean
 from medpref.evaluation.log import EvaluationLog, Record, read_logs
 from medpref.files import content_hash, read_json
-from medpref.pairs.pair import IMAGE_PLACEHOLDER
 
 ItemKind = Literal["answer", "comparison"]
 # A study's main control is SFT continued with equal compute; without one, the start is what remains.
@@ -68,7 +67,8 @@ class Question:
     Attributes:
         backbone, seed, task: where the answers are from.
         sample: the sample's id in the task.
-        prompt: what was asked, without placeholders.
+        split: which split the question is of, such as ``test``.
+        prompt: what was asked, with a placeholder for each image.
         images: the image files, relative to the run folder or absolute.
         cluster: the image or patient that intervals are clustered by.
         gold: the reference answer.
@@ -81,6 +81,7 @@ class Question:
     seed: int
     task: str
     sample: str
+    split: str
     prompt: str
     images: tuple[str, ...]
     cluster: str
@@ -263,7 +264,8 @@ def _question(log: EvaluationLog, records: Mapping[str, Record]) -> Question:
         seed=header.seed,
         task=header.task,
         sample=record.id,
-        prompt=record.prompt.replace(IMAGE_PLACEHOLDER, "").strip(),
+        split=header.split,
+        prompt=record.prompt,
         images=record.images,
         cluster=record.cluster,
         gold=record.gold,

@@ -35,6 +35,8 @@ from medpref.study.stages.pairs import LEFT_OUT
 from medpref.study.stages.training import REUSE
 
 LOGS = ("*.eval.jsonl", "search.json", "training.jsonl")
+REVIEW = "review"
+"""Where logs keep what experts said of the answers."""
 
 
 def run_study(study: StudySpec, folder: Path, console: Console, cache: Path | None = None) -> dict[str, Any]:
@@ -143,6 +145,9 @@ def collect_logs(folder: Path, stages: dict[str, Stage]) -> None:
             for pattern in LOGS:
                 for log in stage_folder(folder, name).glob(pattern):
                     shutil.copyfile(log, place / log.name)
+        if (target / REVIEW).is_dir():
+            # What people said cannot be computed anew.
+            shutil.copytree(target / REVIEW, new / REVIEW)
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
 
