@@ -12,10 +12,15 @@ from medpref.errors import InputError, did_you_mean
 
 def build(
     config: Annotated[
-        str, typer.Argument(metavar="STUDY|CONFIG", help="A study or a build: a bundled name, or a file.")
-    ],
+        str | None,
+        typer.Argument(metavar="[STUDY|CONFIG]", help="A study or a build: a bundled name, or a file."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write; pairs/NAME by default.")] = None,
     method: Annotated[str | None, typer.Option(help="Of a study: only this method's pairs.")] = None,
+    from_review: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Take the pairs from what experts said of a run's answers."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Replace a setting: KEY=VALUE, such as seed=1.")
     ] = None,
@@ -24,9 +29,17 @@ def build(
     from medpref.study.build import BuildSpec, build_pairs
     from medpref.study.load import find_build, load_spec, read_mapping
 
-    path, said = find_build(config), read_settings(settings or [])
+    if config is None and from_review is None:
+        raise InputError("name a study or a build", remedy="medpref ls builds lists those that come along.")
+    path, said = find_build(config or "reviewed"), read_settings(settings or [])
     screen, progress = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+    if from_review is not None:
+        said = {"data": {"source": "review", "run": str(from_review)}, **said}
     if "build" not in read_mapping(path):
+        if from_review is not None:
+            raise InputError(
+                "a study has data of its own", where="--from-review", remedy="Name a build, or nothing."
+            )
         _build_study(path, said, out, method, screen, progress)
         return
     if method is not None:
@@ -34,6 +47,8 @@ def build(
     spec = load_spec(path, BuildSpec, said)
     target = out or Path("pairs") / spec.build
     _tell(build_pairs(spec, target, progress), target, screen)
+    if from_review is not None:
+        _tell_notes(target, screen)
 
 
 def _build_study(
@@ -65,3 +80,12 @@ def _tell(about: dict[str, Any], target: Path, screen: Console) -> None:
     for reason, count in about["quarantined"].items():
         screen.print(f"  {count} rows put aside: {reason}", highlight=False, markup=False)
     screen.print(f"Look at them: medpref report {target / 'pairs.jsonl'}", highlight=False, markup=False)
+
+
+def _tell_notes(target: Path, screen: Console) -> None:
+    """Say what the source says of its data, such as that it must not be measured on."""
+    from medpref.files import read_json
+    from medpref.study.stage import stage_folder
+
+    for note in read_json(stage_folder(target, "data") / "data.json").get("notes", ()):
+        screen.print(f"Note: {note}", highlight=False, markup=False)
