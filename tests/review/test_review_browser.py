@@ -162,6 +162,7 @@ def one_that_asks(*tabs: Tab) -> Tab:
     raise AssertionError("no tab asks which judgement holds")
 
 
+@pytest.mark.slow
 def test_two_tabs_lose_and_double_nothing(run: Path, browser: Browser, served: Served) -> None:
     links = served.start("--reviewer", "Ada", "--set", "questions=3")
     person = browser.person()
@@ -196,6 +197,7 @@ def test_two_tabs_lose_and_double_nothing(run: Path, browser: Browser, served: S
     assert (saved.revision, saved.judgement.verdict) == (3, {"wrong": "cannot-tell"}.get(kept, "wrong"))  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_closed_tab_leaves_its_judgement_to_the_next(browser: Browser, served: Served, run: Path) -> None:
     links = served.start("--reviewer", "Ada", "--set", "questions=3")
     person = browser.person()

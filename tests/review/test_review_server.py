@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import uuid
 from collections.abc import Iterator
 from io import BytesIO
@@ -21,7 +22,7 @@ from medpref.review.guard import LARGEST_BODY, Guard
 from medpref.review.opening import Opened
 from medpref.review.plan import Item
 from medpref.review.rate import RateLimit
-from medpref.review.serve import ServerSettings, check_binding, hosts, listen
+from medpref.review.serve import ServerSettings, check_binding, hosts, listen, require_server
 
 HOST = "127.0.0.1:8765"
 WRONG = {"verdict": "wrong", "errors": ["symptom"], "harm": "mild", "comment": "", "opened": []}
@@ -265,6 +266,12 @@ def test_the_server_answers_to_its_own_names_alone() -> None:
     assert hosts(ServerSettings(), 8765) == ["127.0.0.1:8765", "localhost:8765", "[::1]:8765"]
     assert hosts(ServerSettings(host="0.0.0.0", names=("r.example",)), 80)[0] == "r.example"
     assert "0.0.0.0:9" not in hosts(ServerSettings(host="0.0.0.0"), 9)
+
+
+def test_missing_packages_are_named_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(InputError, match=r"needs fastapi\n.*pip install 'medpref\[review\]'"):
+        require_server()
 
 
 def test_a_taken_port_is_told() -> None:
