@@ -19,7 +19,6 @@ from medpref.review.log import ReviewLog, Said, read_review, without_stale
 from medpref.review.opening import Opened
 from medpref.review.plan import Answer, Question, ReviewSettings
 from medpref.review.results import method_figures, places, wins
-from medpref.study.run import collect_logs
 
 A, B = ("control", "dpo")
 
@@ -169,18 +168,6 @@ def test_the_report_shows_what_is_in_the_logs(opened: Opened, run: Path) -> None
         for kappa in one.kappas:
             assert kappa.value is None or f"{kappa.value:.3f}".replace("-", "−") in text
         assert math.isnan(one.alpha.value) or f"{one.alpha.value:.3f}".replace("-", "−") in text
-
-
-def test_a_study_that_is_started_again_keeps_what_people_said(
-    opened: Opened, run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    judge(opened)
-    export_logs(*opened, run)
-    before = read_review(run)
-    monkeypatch.setattr("medpref.study.run.data_facts", lambda *_: {})
-    collect_logs(run, {})
-    assert not read_logs(run / "logs")
-    assert read_review(run) == before
 
 
 def test_a_review_nobody_has_done_and_a_broken_one(opened: Opened, run: Path) -> None:
