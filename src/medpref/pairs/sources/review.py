@@ -66,8 +66,8 @@ def load(settings: ReviewSettings, folder: Path, fatal: bool, advance: Advance) 
         f"The questions are of the split {splits}: what is trained on them cannot be measured on it any more."
     )
     file = PairFile(settings.run / LOGS / JUDGEMENTS, tuple(pairs.values()), tuple(aside))
-    found = tuple(pairs.values())
-    return DataSet(found, found, {}, {**facts, "notes": [note]}, (file,))
+    # Chosen sides can also be learned by supervision.
+    return DataSet(file.pairs, file.pairs, {}, {**facts, "notes": [note]}, (file,))
 
 
 def _read(settings: ReviewSettings) -> ReviewLog:
