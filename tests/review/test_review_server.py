@@ -1,6 +1,7 @@
 """The server: nothing without a token, nothing across sites, nothing beyond the plan, nothing as HTML."""
 
 import json
+import re
 import socket
 import sys
 import uuid
@@ -266,6 +267,24 @@ def test_the_server_answers_to_its_own_names_alone() -> None:
     assert hosts(ServerSettings(), 8765) == ["127.0.0.1:8765", "localhost:8765", "[::1]:8765"]
     assert hosts(ServerSettings(host="0.0.0.0", names=("r.example",)), 80)[0] == "r.example"
     assert "0.0.0.0:9" not in hosts(ServerSettings(host="0.0.0.0"), 9)
+
+
+def test_a_reviewer_can_be_added_while_another_process_serves(run: Path, opened: Opened) -> None:
+    result = CliRunner().invoke(command_line, ["review", str(run), "--reviewer", "Mary", "--status"])
+    assert result.exit_code == 0, result.exception
+    (token,) = re.findall(r"Mary: http://127.0.0.1:8765/#token=(\S+)", result.output)
+    begun = opened.access.sign_in(token)
+    assert begun is not None
+    assert begun[1].reviewer == "Mary"
+    assert f"Mary: 0 of {len(opened.store.plan.items)} judged" in result.output
+
+
+def test_a_taken_port_uses_up_no_token(run: Path, opened: Opened) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(command_line, ["review", str(run), "--reviewer", "Mary", "--port", port])
+    assert isinstance(result.exception, RunError)
+    assert "Mary" not in opened.access.reviewers
 
 
 def test_missing_packages_are_named_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:

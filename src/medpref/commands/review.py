@@ -1,6 +1,6 @@
 """``medpref review``: experts judge a run's answers in the browser."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,30 +58,35 @@ def review(
     from medpref.commands.settings import read_settings
     from medpref.commands.working import only_writer
     from medpref.review.opening import FILE, open_review
-    from medpref.review.serve import ServerSettings, check_binding, require_server
+    from medpref.review.serve import ServerSettings, check_binding, hosts, require_server
 
     screen = Console(soft_wrap=True)
     ends = export or status or table is not None
+    where = ServerSettings(
+        host=host,
+        port=port,
+        certificate=certificate,
+        key=key,
+        names=tuple(name or ()),
+        without_tls=without_tls,
+    )
     if not ends:
-        where = ServerSettings(
-            host=host,
-            port=port,
-            certificate=certificate,
-            key=key,
-            names=tuple(name or ()),
-            without_tls=without_tls,
-        )
         require_server()
         check_binding(where)
     with open_review(run, read_settings(settings or []), begin=not ends) as (store, access):
-        links = _change(access, reviewer or [], renew or [], revoke or [], screen)
+
+        def change(address: str) -> None:
+            tokens = _change(access, reviewer or [], renew or [], revoke or [], screen)
+            _tell_links(address, tokens, screen)
+
         if ends:
+            change(f"{where.scheme}://{hosts(where, port)[0]}")
             _end(run, store, access, export, table, screen)
             return
-        if not access.reviewers:
+        if not (reviewer or access.reviewers):
             raise InputError("nobody may review yet", remedy="Add somebody: --reviewer NAME.")
         with only_writer(run / FILE, "judgements"):
-            _serve(run, store, access, where, links, screen)
+            _serve(run, store, access, where, change, screen)
 
 
 def _change(
@@ -104,21 +109,15 @@ def _serve(
     store: "Store",
     access: "Access",
     where: "ServerSettings",
-    tokens: dict[str, str],
+    change: Callable[[str], None],
     screen: Console,
 ) -> None:
     from medpref.review.serve import serve
 
     def announce(address: str) -> None:
         _say(screen, f"Review of {run}: {len(store.plan.items)} items at {address} (Ctrl-C ends)")
-        # Behind #, a browser keeps it to itself: it gets into no log and no referrer.
-        for name, token in tokens.items():
-            _say(screen, f"  {name}: {address}/#token={token}")
-        if tokens:
-            _say(
-                screen,
-                "Each link is shown only now and signs in whoever has it: send it to its reviewer alone.",
-            )
+        # Only now: a token that nobody was told, as where the port is taken, would be lost.
+        change(address)
 
     def when_done() -> None:
         try:
@@ -132,6 +131,16 @@ def _serve(
     except KeyboardInterrupt:
         # The usual way to end it: everything is saved by now.
         return
+
+
+def _tell_links(address: str, tokens: dict[str, str], screen: Console) -> None:
+    # Behind #, a browser keeps it to itself: it gets into no log and no referrer.
+    for name, token in tokens.items():
+        _say(screen, f"  {name}: {address}/#token={token}")
+    if tokens:
+        _say(
+            screen, "Each link is shown only now and signs in whoever has it: send it to its reviewer alone."
+        )
 
 
 def _end(

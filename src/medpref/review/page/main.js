@@ -20,7 +20,7 @@ let items = [];
 let place = 0;
 let item = null;
 let picture = 0;
-let typing = null;
+let typing = null; // a comment that is being typed: its item, the judgement, the timer that saves it
 const conflicts = []; // what a person has to decide, one after another
 
 start();
@@ -95,6 +95,7 @@ async function go(to) {
 }
 
 function show(found) {
+  keepTyped();
   item = found;
   picture = 0;
   saver.seen(item.id, item.revision);
@@ -137,23 +138,19 @@ async function image(id, number) {
 }
 
 function changed(judgement) {
-  clearTimeout(typing);
-  typing = null;
-  if (document.activeElement?.matches("textarea")) {
-    const { id } = item;
-    typing = setTimeout(() => { typing = null; saver.change(id, judgement); }, TYPING);
-    state("Saving…", true);
-  } else {
-    saver.change(item.id, judgement);
-  }
+  clearTimeout(typing?.timer);
+  typing = { id: item.id, judgement, timer: setTimeout(keepTyped, TYPING) };
+  if (document.activeElement?.matches("textarea")) state("Saving…", true);
+  else keepTyped();
 }
 
-/** Save a comment that was still being typed. */
+/** Save what was still being typed: under its own item, whatever is shown by now. */
 function keepTyped() {
   if (!typing) return;
-  clearTimeout(typing);
+  const { id, judgement, timer } = typing;
+  clearTimeout(timer);
   typing = null;
-  saver.change(item.id, form.judgement);
+  saver.change(id, judgement);
 }
 
 function saved(id, { complete }) {

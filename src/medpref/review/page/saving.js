@@ -7,7 +7,7 @@ const LONGEST_WAIT = 10000;
 export class Saver {
   #server;
   #prefix;
-  #tab = crypto.randomUUID();
+  #tab = newName();
   #waiting = new Map();   // item → saves not acknowledged yet: the one that is sent, and the newest after it
   #revisions = new Map(); // item → the revision that this tab has seen
   #sending = new Set();
@@ -50,8 +50,7 @@ export class Saver {
 
   /** Take over what tabs that are gone left unsaved. */
   adopt() {
-    const found = Object.keys(localStorage).filter((key) => key.startsWith(this.#prefix));
-    for (const key of found) {
+    for (const key of keptKeys().filter((one) => one.startsWith(this.#prefix))) {
       const item = key.slice(this.#prefix.length).split("/")[1];
       const saves = read(key);
       if (!saves || this.#waiting.has(item)) continue;
@@ -66,7 +65,7 @@ export class Saver {
   change(item, judgement) {
     // A save that was sent may have arrived though its answer did not: it goes first again, under its name.
     const sent = (this.#waiting.get(item) ?? []).slice(0, 1).filter((save) => save.sent);
-    const save = { save: crypto.randomUUID(), base: this.#revisions.get(item) ?? 0, judgement, sent: false };
+    const save = { save: newName(), base: this.#revisions.get(item) ?? 0, judgement, sent: false };
     this.#waiting.set(item, [...sent, save]);
     this.#stuck.delete(item);
     this.#keep(item);
@@ -174,6 +173,20 @@ export class Saver {
     } else {
       this.on.state("Saving…", true);
     }
+  }
+}
+
+/** A UUID of random digits. The browser's own function for it is not there where a page came without TLS. */
+function newName() {
+  const digits = (bytes) => Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [4, 2, 2, 2, 6].map(digits).join("-");
+}
+
+function keptKeys() {
+  try {
+    return Object.keys(localStorage);
+  } catch {
+    return []; // a browser that stores nothing
   }
 }
 
