@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-LONGEST = 30.0
+LONGEST = 120.0
 """Seconds until what a test waits for counts as never coming."""
 # The browser reads from descriptor 3 and writes to 4.
 _LAUNCH = """
