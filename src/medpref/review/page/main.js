@@ -160,7 +160,9 @@ function saved(id, { complete }) {
 
 function elsewhere(id, said) {
   saved(id, said);
-  if (item?.id === id && !typing) form.show(item, said.judgement);
+  if (typing?.id === id) return false;
+  if (item?.id === id) form.show(item, said.judgement);
+  return true;
 }
 
 function state(text, unsaved) {

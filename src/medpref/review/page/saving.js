@@ -19,7 +19,7 @@ export class Saver {
 
   /**
    * `on` has saved(item, state), state(text, unsaved), conflict(item, mine, theirs), signedOut() and
-   * elsewhere(item, state): what another tab has saved.
+   * elsewhere(item, state): what another tab has saved; returns whether the page takes it over.
    */
   constructor(server, review, reviewer, on) {
     this.#server = server;
@@ -28,8 +28,8 @@ export class Saver {
     this.#channel = new BroadcastChannel(this.#prefix);
     this.#channel.onmessage = ({ data }) => {
       if (this.#waiting.has(data.item)) return;
-      this.#revisions.set(data.item, data.state.revision);
-      this.on.elsewhere(data.item, data.state);
+      // A page that does not show it must not write over it: its own save has to be refused and asked about.
+      if (this.on.elsewhere(data.item, data.state)) this.#revisions.set(data.item, data.state.revision);
     };
   }
 
