@@ -36,6 +36,7 @@ from medpref.report.looking.answers import consistency_tables, flip_tables, nois
 from medpref.report.looking.calibration import calibration_tables, plot_figures
 from medpref.report.looking.errors import error_tables
 from medpref.report.others import count_outputs, legacy_tables, other_tables, unscored_lines
+from medpref.report.sheets import TABLES, make_sheets, write_sheets
 from medpref.report.tables import ScoreTable, score_tables
 from medpref.report.templating import make_environment
 from medpref.report.why import why_figures
@@ -62,7 +63,7 @@ _FILTERS = (
 
 
 def write_report(run: Path) -> Path:
-    """Write ``report.html`` into a run folder, whole or not at all.
+    """Write ``report.html`` into a run folder, whole or not at all, and its tables below ``tables/``.
 
     Args:
         run: the folder of a study that has run to its end.
@@ -75,18 +76,21 @@ def write_report(run: Path) -> Path:
         RunError: the page cannot be written.
     """
     page = run / PAGE
-    write_text(page, render(read_run(run)))
+    content = make_content(read_run(run))
+    write_sheets(run / TABLES, make_sheets(content))
+    write_text(page, render(content))
     return page
 
 
-def render(run: RunFolder) -> str:
-    """Return the page of a run."""
-    html = _environment().get_template("report.html.j2").render(**_content(run))
+def render(content: Mapping[str, Any]) -> str:
+    """Return the page of what `make_content` found."""
+    html = _environment().get_template("report.html.j2").render(**content)
     # A log may hold half of a surrogate pair, which UTF-8 cannot.
     return html.encode("utf-8", "replace").decode("utf-8")
 
 
-def _content(run: RunFolder) -> dict[str, Any]:
+def make_content(run: RunFolder) -> dict[str, Any]:
+    """Return everything that a run's page shows, by the names that its template knows."""
     layout = make_layout(run.results, run.about)
     tables = score_tables(run.results, layout)
     cards = make_gallery(run, layout)
