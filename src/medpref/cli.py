@@ -123,19 +123,27 @@ def report(
             metavar="FOLDER", help="Also write the figures of why methods did what they did, as SVG."
         ),
     ] = None,
+    images: Annotated[
+        str, typer.Option(help="The gallery's images: embed (in the page), beside (as files), or none.")
+    ] = "embed",
 ) -> None:
-    """Write report.html anew from a run's logs, and print its table; of a pair file, write PAIRS.html."""
+    """Write report.html and tables/ anew from a run's logs, and print its table; of pairs, PAIRS.html."""
     from medpref.files import read_json
-    from medpref.report import print_table, write_figures, write_report
+    from medpref.report import Images, print_table, write_figures, write_report
 
     if folder.is_file():
         from medpref.report.pairs import write_pair_page
 
         out.print(f"Page: {write_pair_page(folder)}", highlight=False)
         return
-    page = write_report(folder)
+    try:
+        place = Images(images)
+    except ValueError:
+        known = [each.value for each in Images]
+        raise InputError(f"images cannot be {images!r}", remedy=did_you_mean(images, known)) from None
+    page = write_report(folder, place)
     print_table(read_json(folder / "results.json"), out)
-    out.print(f"\nReport: {page}", highlight=False)
+    out.print(f"\nReport: {page}\nTables: {folder / 'tables'}", highlight=False)
     if figures is not None:
         out.print(f"Figures: {len(write_figures(folder, figures))} in {figures}", highlight=False)
 

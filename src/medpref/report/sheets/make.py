@@ -13,6 +13,7 @@ from medpref.report.looking.answers import MeasureTable
 from medpref.report.looking.calibration import MEASURES, CalibrationTable, PlotFigure
 from medpref.report.looking.errors import ErrorTable
 from medpref.report.others import OtherTable
+from medpref.report.seeds import SeedFigure
 from medpref.report.sheets.sheet import Cell, Figure, Line, Sheet, delta_cell, file_name, plain, score_cell
 from medpref.report.tables import MethodRow, Score, ScoreTable
 from medpref.report.wording import decimals, decimals_interval, metric_title, slice_name
@@ -98,6 +99,17 @@ def _kinds(figures: Iterable[KindFigure], _: Content) -> Iterator[Sheet]:
             f"{found.task}, {found.backbone}: {metric_title(found.metric)} by {found.facet}, in %, {_WITH}",
             ("Method", *(f"{panel.kind} (n = {panel.n})" for panel in found.panels)),
             lines,
+        )
+
+
+def _seeds(figures: Iterable[SeedFigure], _: Content) -> Iterator[Sheet]:
+    for found in figures:
+        task, metric, part = found.headline
+        yield plain(
+            file_name("seeds", *found.headline, found.backbone),
+            f"{task}, {found.backbone}: {metric_title(metric)}, {slice_name(part)}, by seed, from 0 to 1",
+            ("Method", *(f"Seed {seed}" for seed in found.seeds), "Mean", "sd"),
+            [(row.method, *(row.scores.get(s) for s in found.seeds), row.mean, row.sd) for row in found.rows],
         )
 
 
@@ -290,6 +302,7 @@ _MAKERS: Mapping[str, Callable[[Any, Content], Iterator[Sheet]]] = {
     "others": _others("others", "Other scores"),
     "legacy": _others("legacy", "Legacy scores, for published tables"),
     "kind_figures": _kinds,
+    "seed_figures": _seeds,
     "reliance": _conditions,
     "flips": _measures("flips", "Mirror images"),
     "consistency": _measures("consistency", "Other wordings"),
@@ -299,6 +312,7 @@ _MAKERS: Mapping[str, Callable[[Any, Content], Iterator[Sheet]]] = {
     "searches": _searches,
     "data": _splits,
     "methods": _named("methods", "Methods", ("Method", "Objective", "Own settings", "Pairs")),
+    "hashes": _named("hashes", "Hashes", ("Part", "Name", "Holds", "Hash")),
     "stages": _named("stages", "Time of each stage", ("Stage", "Seconds", "Share of the slowest")),
 }
 """By the part of the page's content that the rows are in."""
