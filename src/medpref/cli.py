@@ -18,6 +18,7 @@ from medpref.commands.generate import generate
 from medpref.commands.images import images
 from medpref.commands.kinds import kinds
 from medpref.commands.merge import merge
+from medpref.commands.pack import pack, verify
 from medpref.commands.settings import read_settings
 from medpref.errors import InputError, MedprefError, RunError, did_you_mean
 
@@ -201,6 +202,8 @@ app.command()(doctor)
 app.command()(generate)
 app.command()(export)
 app.command()(kinds)
+app.command()(pack)
+app.command()(verify)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from medpref.evaluation.conditions import conditions
 from medpref.evaluation.metrics import LOWER_IS_BETTER
 from medpref.files import write_text
 from medpref.report import costs, details, provenance, wording
+from medpref.report.cards import CARDS, make_cards, write_cards
 from medpref.report.curves import curve_figures
 from medpref.report.figures import dumbbells, kind_figures, whiskers
 from medpref.report.findings import cautions, find
@@ -64,12 +65,13 @@ _FILTERS = (
 )
 
 
-def write_report(run: Path, images: Images = Images.EMBED) -> Path:
-    """Write ``report.html`` into a run folder, whole or not at all, and its tables below ``tables/``.
+def write_report(run: Path, images: Images = Images.EMBED, authors: Sequence[str] = ()) -> Path:
+    """Write ``report.html`` into a run folder, and its tables and cards into folders beside it.
 
     Args:
         run: the folder of a study that has run to its end.
         images: whether the gallery's images are in the page, in `FOLDER` beside it, or left out.
+        authors: of the study, for its citation file.
 
     Returns:
         The page's path.
@@ -79,8 +81,11 @@ def write_report(run: Path, images: Images = Images.EMBED) -> Path:
         RunError: the page cannot be written.
     """
     page = run / PAGE
-    content = make_content(read_run(run), images)
-    write_sheets(run / TABLES, make_sheets(content))
+    found = read_run(run)
+    content = make_content(found, images)
+    sheets = make_sheets(content)
+    write_sheets(run / TABLES, sheets)
+    write_cards(run / CARDS, make_cards(content, sheets, found.logs, authors))
     write_text(page, render(content))
     return page
 
