@@ -9,6 +9,7 @@ from rich.console import Console
 
 from medpref import __version__
 from medpref.commands.build import build
+from medpref.commands.compare import compare
 from medpref.commands.convert import convert
 from medpref.commands.doctor import doctor
 from medpref.commands.eval import evaluate
@@ -202,6 +203,7 @@ app.command()(doctor)
 app.command()(generate)
 app.command()(export)
 app.command()(kinds)
+app.command()(compare)
 app.command()(pack)
 app.command()(verify)
 

@@ -45,8 +45,10 @@ def gather(run: Path, folder: Path, *, images: bool) -> None:
     if not (folder / LOGS / MANIFEST).is_file():
         # A run of an earlier version has not kept its hashes.
         _put_json(folder / LOGS / MANIFEST, make_manifest(run, read_logs(run / LOGS)))
-    for path in sorted((run / "stages" / "data").glob("test.*.jsonl")):
-        task = path.name.removeprefix("test.")
+    # The test is the same for all seeds, also where the rest of the data is drawn for each.
+    tests = {path.name: path for path in sorted((run / "stages" / "data").rglob("test.*.jsonl"))}
+    for name, path in tests.items():
+        task = name.removeprefix("test.")
         rows = [_sample_row(sample) for sample in read_samples(path)]
         _put_lines(folder / SAMPLES / task, rows)
     if images:

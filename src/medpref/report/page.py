@@ -92,7 +92,7 @@ def write_report(run: Path, images: Images = Images.EMBED, authors: Sequence[str
 
 def render(content: Mapping[str, Any]) -> str:
     """Return the page of what `make_content` found."""
-    html = _environment().get_template("report.html.j2").render(**content)
+    html = environment().get_template("report.html.j2").render(**content)
     # A log may hold half of a surrogate pair, which UTF-8 cannot.
     return html.encode("utf-8", "replace").decode("utf-8")
 
@@ -102,7 +102,7 @@ def make_content(run: RunFolder, images: Images = Images.EMBED) -> dict[str, Any
     layout = make_layout(run.results, run.about)
     tables = score_tables(run.results, layout)
     cards = make_gallery(run, layout, images)
-    script = _asset("report.js")
+    script = asset("report.js")
     return {
         "title": run.study.get("title") or run.results.get("study") or "Study",
         "study": run.results.get("study") or "",
@@ -141,7 +141,7 @@ def make_content(run: RunFolder, images: Images = Images.EMBED) -> dict[str, Any
         "hashes": provenance.hash_lines(run.manifest),
         "leakage": provenance.leakage_facts(run.data),
         "data": run.data,
-        "style": Markup(_asset("report.css")),
+        "style": Markup(asset("report.css")),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
@@ -189,9 +189,11 @@ def _condition(name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the report's templates."""
     return make_environment("medpref.report", {name: getattr(wording, name) for name in _FILTERS})
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of the report's templates as it is."""
     return files("medpref.report").joinpath("templates", name).read_text(encoding="utf-8")

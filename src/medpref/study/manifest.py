@@ -44,7 +44,11 @@ def make_manifest(run: Path, logs: Iterable[EvaluationLog]) -> dict[str, Any]:
     stages = run / "stages"
     return {
         "test": {task: _asked(run, log) for task, log in sorted(asked.items())},
-        "data": {path.stem: _rows(path) for path in sorted((stages / "data").glob("*.jsonl"))},
+        "data": {
+            # Data that is drawn for each seed lies in a folder for each.
+            path.relative_to(stages / "data").with_suffix("").as_posix(): _rows(path)
+            for path in sorted((stages / "data").rglob("*.jsonl"))
+        },
         "pairs": {
             path.parent.relative_to(stages / "pairs").as_posix(): _rows(path)
             for path in sorted((stages / "pairs").rglob(_PAIRS))
