@@ -65,8 +65,8 @@ def comparison_sheets(tables: Sequence[StudyTable], studies: Sequence[Study]) ->
     return [
         Sheet(
             file_name("compare", *table.headline),
-            f"{_place(table.headline)}, in %, differences in points, with 95 % intervals; p after Holm over all "
-            "studies",
+            f"{_place(table.headline)}, in %, differences in points, with 95 % intervals; "
+            "p after Holm over all studies",
             tuple(columns),
             tuple(_line(table, row, first, others) for row in table.rows),
         )
