@@ -1,9 +1,9 @@
 """What a table holds, whichever file it is written to."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from medpref.report.layout import Role
 from medpref.report.tables import Delta, Score
@@ -27,6 +27,9 @@ class Figure(NamedTuple):
     p_value: float | None = None
     sd: float | None = None
 
+
+Content = Mapping[str, Any]
+"""What a page's template is given."""
 
 Cell = str | int | float | Figure | None
 
