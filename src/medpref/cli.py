@@ -9,6 +9,7 @@ from rich.console import Console
 
 from medpref import __version__
 from medpref.commands.build import build
+from medpref.commands.compare import compare
 from medpref.commands.convert import convert
 from medpref.commands.doctor import doctor
 from medpref.commands.eval import evaluate
@@ -18,6 +19,7 @@ from medpref.commands.generate import generate
 from medpref.commands.images import images
 from medpref.commands.kinds import kinds
 from medpref.commands.merge import merge
+from medpref.commands.pack import pack, verify
 from medpref.commands.review import review
 from medpref.commands.settings import read_settings
 from medpref.errors import InputError, MedprefError, RunError, did_you_mean
@@ -124,19 +126,27 @@ def report(
             metavar="FOLDER", help="Also write the figures of why methods did what they did, as SVG."
         ),
     ] = None,
+    images: Annotated[
+        str, typer.Option(help="The gallery's images: embed (in the page), beside (as files), or none.")
+    ] = "embed",
 ) -> None:
-    """Write report.html anew from a run's logs, and print its table; of a pair file, write PAIRS.html."""
+    """Write report.html and tables/ anew from a run's logs, and print its table; of pairs, PAIRS.html."""
     from medpref.files import read_json
-    from medpref.report import print_table, write_figures, write_report
+    from medpref.report import Images, print_table, write_figures, write_report
 
     if folder.is_file():
         from medpref.report.pairs import write_pair_page
 
         out.print(f"Page: {write_pair_page(folder)}", highlight=False)
         return
-    page = write_report(folder)
+    try:
+        place = Images(images)
+    except ValueError:
+        known = [each.value for each in Images]
+        raise InputError(f"images cannot be {images!r}", remedy=did_you_mean(images, known)) from None
+    page = write_report(folder, place)
     print_table(read_json(folder / "results.json"), out)
-    out.print(f"\nReport: {page}", highlight=False)
+    out.print(f"\nReport: {page}\nTables: {folder / 'tables'}", highlight=False)
     if figures is not None:
         out.print(f"Figures: {len(write_figures(folder, figures))} in {figures}", highlight=False)
 
@@ -195,6 +205,9 @@ app.command()(generate)
 app.command()(export)
 app.command()(kinds)
 app.command()(review)
+app.command()(compare)
+app.command()(pack)
+app.command()(verify)
 
 
 def main() -> None:

@@ -157,7 +157,7 @@ def test_a_gain_over_one_control_only_is_no_plain_gain() -> None:
         MethodRow("irpo", Role.METHOD, score, {"sft": BETTER, "sft-continued": BETTER}),
     )
     tables = [ScoreTable("tiny", ONE[0], both, rows, ())]
-    nothing = RunFolder(Path(), {}, {}, {}, (), (), ())
+    nothing = RunFolder(Path(), {}, {}, {}, {}, (), (), ())
     found = cautions(nothing, tables, replace(layout(ONE, "dpo", "irpo"), controls=both))
     (text,) = next(caution.texts for caution in found if caution.title == "A gain over one control only")
     assert "dpo is above sft-continued but not measurably above sft." in text
@@ -183,7 +183,7 @@ def test_the_best_of_what_is_better_low_is_the_lowest() -> None:
         for name, value in (("dpo", 0.2), ("irpo", 0.6))
     )
     blind = (MethodRow("majority", Role.BASELINE, Score(0.22, 0.2, 0.24, 100), {}),)
-    nothing = RunFolder(Path(), {}, {}, {}, (), (), ())
+    nothing = RunFolder(Path(), {}, {}, {}, {}, (), (), ())
     tables = [ScoreTable("tiny", figure, (), rows, blind)]
     (found,) = cautions(nothing, tables, layout((figure,), "dpo", "irpo"))[:1]
     assert found.title == "No better than an answer without the image"

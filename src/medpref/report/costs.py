@@ -69,6 +69,8 @@ def _settings(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 def setting(value: Any) -> str:
     """Return a setting as text."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {setting(inner)}" for key, inner in value.items()) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(map(setting, value)) or "none"
     return number(value) if value is None or isinstance(value, bool | int | float) else str(value)

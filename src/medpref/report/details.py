@@ -110,14 +110,15 @@ def stage_lines(stages: Mapping[str, float]) -> list[StageLine]:
 
 def study_text(study: Mapping[str, Any]) -> str:
     """Return the study as YAML, whole paths shortened to their last part: a page is made to be passed on."""
-    return yaml.safe_dump(_without_places(study), sort_keys=False, allow_unicode=True) if study else ""
+    return yaml.safe_dump(without_places(study), sort_keys=False, allow_unicode=True) if study else ""
 
 
-def _without_places(value: Any) -> Any:
+def without_places(value: Any) -> Any:
+    """Return a value whose absolute paths are cut to their last part, behind an ellipsis."""
     if isinstance(value, Mapping):
-        return {key: _without_places(inner) for key, inner in value.items()}
+        return {key: without_places(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_places(inner) for inner in value]
+        return [without_places(inner) for inner in value]
     if isinstance(value, str):
         for path in (PurePosixPath(value), PureWindowsPath(value)):
             if path.is_absolute():

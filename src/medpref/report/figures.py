@@ -81,6 +81,11 @@ def whiskers(table: ScoreTable, control: str | None) -> dict[str, Markup]:
     return {row.method: _whisker(row, scale, reference) for row in (*table.rows, *table.baselines)}
 
 
+def symbol(role: Role, at: Point) -> Element:
+    """Return the symbol of a role, by which it is told without colour."""
+    return _SYMBOLS[role](at, f"mark {role.value}")
+
+
 def _ends(score: Score) -> list[float]:
     return [end for end in (score.low, score.high, score.value) if end is not None]
 
@@ -100,7 +105,7 @@ def _mark(score: Score, role: Role, scale: Scale, y: float) -> list[Element]:
     if score.low is not None and score.high is not None:
         parts.append(line((scale(score.low), y), (scale(score.high), y), f"span {role.value}"))
     if score.value is not None:
-        parts.append(_SYMBOLS[role]((scale(score.value), y), f"mark {role.value}"))
+        parts.append(symbol(role, (scale(score.value), y)))
     return parts
 
 
@@ -157,7 +162,7 @@ def _kind_figure(
         if rows:
             rows += _best_blind(index, figure)
             n = max(score.n for _, _, score in rows)
-            panels.append(Panel(kind, n, tuple(rows), _panel(kind, n, rows)))
+            panels.append(Panel(kind, n, tuple(rows), dot_panel(kind, n, rows)))
     return KindFigure(backbone, task, metric, facet, tuple(panels))
 
 
@@ -171,23 +176,25 @@ def _best_blind(index: Index, figure: Headline) -> list[tuple[str, Role, Score]]
     return [(best.removeprefix(BASELINE), Role.BASELINE, known[best])] if best else []
 
 
-def _panel(kind: str, n: int, rows: Sequence[tuple[str, Role, Score]]) -> Markup:
+def dot_panel(title: str, n: int, rows: Sequence[tuple[str, Role, Score]], high: float = 1.0) -> Markup:
+    """Return a dot with a whisker for each row, on a scale from 0 to `high`."""
     bottom = _PANEL_TOP + len(rows) * _PANEL_ROW
-    scale = Scale(0.0, 1.0, _PANEL_LABEL + 6, _PANEL_WIDTH - _PANEL_VALUE - 8)
-    parts = list(_axis(scale, ticks(0.0, 1.0, 2), bottom))
+    scale = Scale(0.0, high, _PANEL_LABEL + 6, _PANEL_WIDTH - _PANEL_VALUE - 8)
+    parts = list(axis(scale, ticks(0.0, high, 2), _PANEL_TOP, bottom))
     for number, (method, role, score) in enumerate(rows):
         y = _PANEL_TOP + (number + 0.5) * _PANEL_ROW
         parts.append(label((_PANEL_LABEL, y + 4), shortened(method), f"name {role.value}", "end"))
         parts += _mark(score, role, scale, y)
         parts.append(label((_PANEL_WIDTH, y + 4), percent(score.value), "value", "end"))
     said = "; ".join(f"{m} {percent(s.value)} {interval(s.low, s.high)}".strip() for m, _, s in rows)
-    return drawing(_PANEL_WIDTH, bottom + 18, parts, label=f"{kind}, n = {n}: {said}", class_="panel")
+    return drawing(_PANEL_WIDTH, bottom + 18, parts, label=f"{title}, n = {n}: {said}", class_="panel")
 
 
-def _axis(scale: Scale, at: Iterable[float], bottom: float) -> Iterable[Element]:
+def axis(scale: Scale, at: Iterable[float], top: float, bottom: float) -> Iterable[Element]:
+    """Yield upright lines at shares, with the per cent below."""
     for value in at:
         x = scale(value)
-        yield line((x, _PANEL_TOP), (x, bottom), "grid")
+        yield line((x, top), (x, bottom), "grid")
         yield label((x, bottom + 13), f"{100 * value:g}", "tick", "middle")
 
 

@@ -7,13 +7,24 @@ from enum import Enum
 from itertools import zip_longest
 
 from medpref.evaluation.log import EvaluationLog, Record
+from medpref.evaluation.looking.error_kinds import rules, wrong_answer
 from medpref.files import content_hash
-from medpref.report.images import Outline, Picture, read_outline, read_picture
+from medpref.report.images import (
+    Images,
+    Outline,
+    Picture,
+    beside_page,
+    in_page,
+    picture,
+    read_copies,
+    read_copy,
+    read_outline,
+)
 from medpref.report.layout import NO_BACKBONE, START, Layout
 from medpref.report.load import RunFolder
 from medpref.report.wording import in_sentence, metric_name
 
-SIZE = 24
+SIZE = 48
 """How many samples the gallery has, over all backbones."""
 
 _MOST_IMAGES = 2
@@ -37,11 +48,19 @@ _SHARES = {Group.REGRESSION: 8, Group.GAIN: 6, Group.WRONG: 6, Group.RIGHT: 4}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One method's answer; `score` is that of the metric that decides, in [0, 1]."""
+    """One method's answer.
+
+    Attributes:
+        method: whose.
+        text: what it says.
+        score: that of the metric that decides, in [0, 1].
+        errors: what kinds of error it makes, by the rules on the texts; of a right answer none.
+    """
 
     method: str
     text: str
     score: float
+    errors: tuple[str, ...] = ()
 
     @property
     def right(self) -> bool:
@@ -79,11 +98,6 @@ class Question:
         """The most certain question kind."""
         return self.record.kinds[0] if self.record.kinds else "other"
 
-    @property
-    def split(self) -> bool:
-        """Whether the methods disagree."""
-        return len({answer.right for answer in self.answers}) > 1
-
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -108,17 +122,35 @@ class Card:
         return any(answer.graded for answer in self.question.answers)
 
 
-def make_gallery(run: RunFolder, layout: Layout) -> list[Card]:
+def make_gallery(run: RunFolder, layout: Layout, images: Images = Images.EMBED) -> list[Card]:
     """Return about `SIZE` samples: the same for the same logs, spread over question kinds and images.
 
     The answers are those of the first seed, with the image.
+
+    Args:
+        run: the run.
+        layout: its order of methods.
+        images: where the images are put; those in the page are made small enough for it.
     """
     backbones = [name for name in layout.backbones if any(log.header.backbone == name for log in run.logs)]
     chosen = []
     for number, name in enumerate(backbones):
         share = SIZE * (number + 1) // len(backbones) - SIZE * number // len(backbones)
         chosen += choose(list(_questions(run.logs, layout, name)), share)
-    return [_card(question, run) for question in chosen]
+    return [_card(q, run, own) for q, own in zip(chosen, _pictures(chosen, run, images), strict=True)]
+
+
+def _pictures(questions: Sequence[Question], run: RunFolder, images: Images) -> Iterator[list[Picture]]:
+    paths = [[run.path / name for name in question.record.images[:_MOST_IMAGES]] for question in questions]
+    if images is Images.NONE:
+        yield from ([] for _ in questions)
+    elif images is Images.BESIDE:
+        place = beside_page(run.path)
+        for own in paths:
+            yield [picture(copy, place) for path in own if (copy := read_copy(path))]
+    else:
+        for copies in read_copies(paths):
+            yield [picture(copy, in_page) for copy in copies]
 
 
 def _questions(logs: Sequence[EvaluationLog], layout: Layout, backbone: str) -> Iterator[Question]:
@@ -148,8 +180,14 @@ def _of_task(
         everyone = {method: own[name] for method, own in records.items() if name in own}
         metric = next((m for m in metrics if all(m in r.scores for r in everyone.values())), None)
         if metric and len(everyone) == len(records):
-            answers = tuple(Answer(m, _clipped(r.prediction), r.scores[metric]) for m, r in everyone.items())
+            answers = tuple(_answer(method, own, metric) for method, own in everyone.items())
             yield Question(record, backbone, task, metric, answers, _group(answers))
+
+
+def _answer(method: str, record: Record, metric: str) -> Answer:
+    wrong = wrong_answer(record) if record.scores[metric] < 1 else None
+    errors = rules(*wrong) if wrong else ()
+    return Answer(method, _clipped(record.prediction), record.scores[metric], errors)
 
 
 def _group(answers: Sequence[Answer]) -> Group:
@@ -192,17 +230,17 @@ def _spread(questions: Sequence[Question]) -> list[Question]:
     return [question for turn in turns for question in turn if question]
 
 
-def _card(question: Question, run: RunFolder) -> Card:
+def _card(question: Question, run: RunFolder, pictures: Sequence[Picture]) -> Card:
     record = question.record
-    pictures = [read_picture(run.path / name) for name in record.images[:_MOST_IMAGES]]
     # A region belongs to the only image; which of several it would outline is not known.
-    outline = read_outline(run.path / record.region) if record.region and len(record.images) == 1 else None
+    outlined = record.region if pictures and len(record.images) == 1 else None
+    outline = read_outline(run.path / outlined) if outlined else None
     return Card(
         question=question,
         prompt=_clipped(record.prompt.replace("<image>", "").strip()),
         gold=_clipped(record.gold),
         metric=in_sentence(metric_name(question.metric)),
-        pictures=tuple(picture for picture in pictures if picture),
+        pictures=tuple(pictures),
         outline=outline,
     )
 

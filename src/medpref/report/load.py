@@ -65,6 +65,7 @@ class RunFolder:
         results: results.json.
         about: run.json, empty where it is missing.
         data: logs/data.json, empty where it is missing.
+        manifest: logs/manifest.json, the hashes; empty where it is missing.
         logs: the evaluation logs.
         curves: the training logs.
         searches: the searches.
@@ -74,6 +75,7 @@ class RunFolder:
     results: dict[str, Any]
     about: dict[str, Any]
     data: dict[str, Any]
+    manifest: dict[str, Any]
     logs: tuple[EvaluationLog, ...]
     curves: tuple[Curve, ...]
     searches: tuple[Search, ...]
@@ -96,6 +98,7 @@ def read_run(run: Path) -> RunFolder:
         results=_read_results(run / "results.json"),
         about=_read_object(run / "run.json"),
         data=_read_object(logs / "data.json"),
+        manifest=_read_object(logs / "manifest.json"),
         logs=tuple(read_logs(logs)),
         curves=tuple(_read_curves(logs)),
         searches=tuple(_read_search(path) for path in sorted(logs.rglob("search.json"))),

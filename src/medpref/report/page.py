@@ -16,11 +16,13 @@ from medpref.evaluation.comparison import ALL_SEEDS
 from medpref.evaluation.conditions import conditions
 from medpref.evaluation.metrics import LOWER_IS_BETTER
 from medpref.files import write_text
-from medpref.report import costs, details, wording
+from medpref.report import costs, details, provenance, wording
+from medpref.report.cards import CARDS, make_cards, write_cards
 from medpref.report.curves import curve_figures
 from medpref.report.figures import dumbbells, kind_figures, whiskers
 from medpref.report.findings import cautions, find
-from medpref.report.gallery import Group, make_gallery
+from medpref.report.gallery import make_gallery
+from medpref.report.images import Images
 from medpref.report.inference import (
     detectable_sentence,
     family_sentence,
@@ -37,6 +39,8 @@ from medpref.report.looking.calibration import calibration_tables, plot_figures
 from medpref.report.looking.errors import error_tables
 from medpref.report.others import count_outputs, legacy_tables, other_tables, unscored_lines
 from medpref.report.review import HARMS, VERDICTS, review_section
+from medpref.report.seeds import seed_figures
+from medpref.report.sheets import TABLES, make_sheets, write_sheets
 from medpref.report.tables import ScoreTable, score_tables
 from medpref.report.templating import make_environment
 from medpref.report.why import why_figures
@@ -62,11 +66,13 @@ _FILTERS = (
 )
 
 
-def write_report(run: Path) -> Path:
-    """Write ``report.html`` into a run folder, whole or not at all.
+def write_report(run: Path, images: Images = Images.EMBED, authors: Sequence[str] = ()) -> Path:
+    """Write ``report.html`` into a run folder, and its tables and cards into folders beside it.
 
     Args:
         run: the folder of a study that has run to its end.
+        images: whether the gallery's images are in the page, in `FOLDER` beside it, or left out.
+        authors: of the study, for its citation file.
 
     Returns:
         The page's path.
@@ -76,22 +82,28 @@ def write_report(run: Path) -> Path:
         RunError: the page cannot be written.
     """
     page = run / PAGE
-    write_text(page, render(read_run(run)))
+    found = read_run(run)
+    content = make_content(found, images)
+    sheets = make_sheets(content)
+    write_sheets(run / TABLES, sheets)
+    write_cards(run / CARDS, make_cards(content, sheets, found.logs, authors))
+    write_text(page, render(content))
     return page
 
 
-def render(run: RunFolder) -> str:
-    """Return the page of a run."""
-    html = _environment().get_template("report.html.j2").render(**_content(run))
+def render(content: Mapping[str, Any]) -> str:
+    """Return the page of what `make_content` found."""
+    html = environment().get_template("report.html.j2").render(**content)
     # A log may hold half of a surrogate pair, which UTF-8 cannot.
     return html.encode("utf-8", "replace").decode("utf-8")
 
 
-def _content(run: RunFolder) -> dict[str, Any]:
+def make_content(run: RunFolder, images: Images = Images.EMBED) -> dict[str, Any]:
+    """Return everything that a run's page shows, by the names that its template knows."""
     layout = make_layout(run.results, run.about)
     tables = score_tables(run.results, layout)
-    cards = make_gallery(run, layout)
-    script = _asset("report.js")
+    cards = make_gallery(run, layout, images)
+    script = asset("report.js")
     return {
         "title": run.study.get("title") or run.results.get("study") or "Study",
         "study": run.results.get("study") or "",
@@ -104,6 +116,7 @@ def _content(run: RunFolder) -> dict[str, Any]:
         "reliance": [(table, dumbbells(table)) for table in tables if any(row.gaps for row in table.rows)],
         "conditions": _conditions(tables),
         **_looking(run.results, tables, layout),
+        "seed_figures": seed_figures(run.results, layout),
         "kind_figures": kind_figures(run.results, layout),
         "why": why_figures(run, layout),
         "review": review_section(run, layout),
@@ -120,14 +133,19 @@ def _content(run: RunFolder) -> dict[str, Any]:
         "legacy": legacy_tables(run.results, layout),
         "outputs": count_outputs(run.logs),
         "cards": cards,
-        "groups": [group for group in Group if any(card.question.group is group for card in cards)],
+        "images": images.value,
+        "error_kinds": sorted({kind for c in cards for a in c.question.answers for kind in a.errors}),
         "kinds": sorted({card.question.kind for card in cards}),
         "methods": details.method_lines(run.study),
         "stages": details.stage_lines(run.about.get("stages") or {}),
         "settings": details.study_text(run.study),
         "about": run.about,
+        "summary": provenance.summary(run.about, run.data),
+        "run_facts": provenance.run_facts(run.about),
+        "hashes": provenance.hash_lines(run.manifest),
+        "leakage": provenance.leakage_facts(run.data),
         "data": run.data,
-        "style": Markup(_asset("report.css")),
+        "style": Markup(asset("report.css")),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
@@ -135,13 +153,15 @@ def _content(run: RunFolder) -> dict[str, Any]:
 
 def _looking(results: Mapping[str, Any], tables: Sequence[ScoreTable], layout: Layout) -> dict[str, Any]:
     """Return how far the answers come from the image, how sure they are, and in what they err."""
+    shares = error_tables(results, layout)
     return {
         "noise": noise_sentences(tables),
         "flips": flip_tables(results, layout),
         "consistency": consistency_tables(results, layout),
         "calibration": calibration_tables(results, layout),
         "plots": plot_figures(results, layout),
-        "errors": error_tables(results, layout),
+        "errors": shares,
+        "error_plots": errors.error_figures(shares),
         "error_columns": (errors.VISUAL_COLUMNS, errors.OTHER_COLUMNS),
         "error_names": errors.NAMES,
         "agreement": errors.agreement_sentence(results),
@@ -173,9 +193,11 @@ def _condition(name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the report's templates."""
     return make_environment("medpref.report", {name: getattr(wording, name) for name in _FILTERS})
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of the report's templates as it is."""
     return files("medpref.report").joinpath("templates", name).read_text(encoding="utf-8")

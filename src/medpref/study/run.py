@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import shutil
 import sys
 import time
@@ -13,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
 
@@ -28,6 +26,8 @@ from medpref.pairs.llm.asker import LiveAsker
 from medpref.progress import Progress
 from medpref.study.cache import fetch_starts, keep_starts
 from medpref.study.graph import build_graph
+from medpref.study.machine import describe_machine
+from medpref.study.manifest import MANIFEST, make_manifest
 from medpref.study.schedule import run_stages
 from medpref.study.spec import StudySpec
 from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
@@ -93,6 +93,7 @@ def _run(study: StudySpec, folder: Path, console: Console, cache: Path | None) -
     if cache:
         keep_starts(cache, folder, keys)
     collect_logs(folder, stages)
+    write_json(folder / "logs" / MANIFEST, make_manifest(folder, read_logs(folder / "logs")))
     judge_wrong_answers(folder, study)
     results = summarise(folder, study)
     write_json(folder / "results.json", results)
@@ -238,7 +239,6 @@ def describe_run(
     study: StudySpec, started: datetime, seconds: float, stages: dict[str, float]
 ) -> dict[str, Any]:
     """Return what the report says about how the study ran; this differs from run to run."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "medpref": __version__,
         "study": json.loads(study.model_dump_json()),
@@ -246,7 +246,7 @@ def describe_run(
             "python": sys.version.split()[0],
             **{name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},
         },
-        "hardware": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "gpu": gpu},
+        "hardware": describe_machine(),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "stages": stages,

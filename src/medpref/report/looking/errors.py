@@ -1,10 +1,13 @@
 """The kinds of errors of each method, by rules and by a judge side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from markupsafe import Markup
 
 from medpref.evaluation.looking.error_kinds import VISUAL_ANY
 from medpref.evaluation.looking.error_rules import ERROR_KINDS, VISUAL
+from medpref.report.figures import dot_panel
 from medpref.report.layout import Layout, Role, Row
 from medpref.report.looking.rows import Pooled, looking_rows, places, pooled, score_of
 from medpref.report.tables import Score
@@ -46,6 +49,15 @@ class ErrorTable(NamedTuple):
     rows: tuple[ErrorRow, ...]
 
 
+class ErrorFigure(NamedTuple):
+    """The shares of kinds of errors of one backbone, told `by` rules or a judge: (title, n, drawing)."""
+
+    task: str
+    backbone: str
+    by: str
+    panels: tuple[tuple[str, int, Markup], ...]
+
+
 def error_tables(results: Mapping[str, Any], layout: Layout) -> list[ErrorTable]:
     """Return, for each task and backbone with wrong answers, a table of each measure."""
     rows = looking_rows(results, "errors")
@@ -72,6 +84,26 @@ def _table(found: Pooled, layout: Layout, task: str, backbone: str, measure: str
 
 def _cell(row: Row | None) -> Cell:
     return Cell(score_of(row), row["count"] if row else 0)
+
+
+def error_figures(tables: Sequence[ErrorTable]) -> list[ErrorFigure]:
+    """Return the shares of all answers by kind of error, drawn; kinds that nobody errs in are left out."""
+    return [_figure(table) for table in tables if table.measure == "of_answers"]
+
+
+def _figure(table: ErrorTable) -> ErrorFigure:
+    rows = [row for row in table.rows if row.by == ("judge" if table.judged else "rules")]
+    ends = [c.score.high or c.score.value or 0.0 for row in rows for c in row.cells if c.score]
+    # All panels share a scale, so that kinds can be compared as well.
+    high = min(1.0, max([*ends, 0.02]) * 1.05)
+    panels = []
+    for place, kind in enumerate(COLUMNS):
+        shares = [(row.method, row.role, score) for row in rows if (score := row.cells[place].score)]
+        if any(score.value for _, _, score in shares):
+            n = max(row.n for row in rows)
+            title = "Any visual misreading" if kind == VISUAL_ANY else NAMES[kind]
+            panels.append((title, n, dot_panel(title, n, shares, high)))
+    return ErrorFigure(table.task, table.backbone, rows[0].by if rows else "", tuple(panels))
 
 
 def agreement_sentence(results: Mapping[str, Any]) -> str:
