@@ -60,7 +60,7 @@ def run(
         Path | None,
         typer.Option(
             envvar="MEDPREF_CACHE",
-            help="Keep trained starts, reference log-probs and image features here, for other runs.",
+            help="Keep finished stages, reference log-probs and image features here, for other runs.",
         ),
     ] = None,
     settings: Annotated[
@@ -69,13 +69,17 @@ def run(
             "--set", help="Replace a setting of the study: KEY=VALUE, such as data.folder=/data/vqa_rad."
         ),
     ] = None,
+    on: Annotated[
+        str | None, typer.Option(help="What works on the stages: local, slurm or ray, as executor.on says.")
+    ] = None,
 ) -> None:
     """Run a study to its report. Started again, it redoes only what is not finished."""
     from medpref.report import print_table, write_report
     from medpref.study.load import find_study, load_study
     from medpref.study.run import put_aside, run_study
 
-    spec = load_study(find_study(study), read_settings(settings or []))
+    said = read_settings([*([f"executor.on={on}"] if on else []), *(settings or [])])
+    spec = load_study(find_study(study), said)
     target = folder or spec.folder or Path("runs") / spec.study
     try:
         results = run_study(spec, target, err, cache)

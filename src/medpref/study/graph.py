@@ -34,7 +34,6 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
     """
     stages: dict[str, Stage] = {}
     asked = {
-        "study": study.study,
         "conditions": list(study.conditions),
         "likelihood": study.likelihood,
         "reports": _reports(study),

@@ -15,6 +15,7 @@ from medpref.files import UserPath
 from medpref.objectives import objectives
 from medpref.pairs.sources import sources
 from medpref.starts import backbones
+from medpref.study.executors import executors
 from medpref.study.explain import check_settings
 from medpref.study.method import MethodSpec, Name, Settled, Strict, located
 from medpref.study.presets import with_preset
@@ -131,6 +132,16 @@ class LaunchSpec(Strict):
     processes: int | None = Field(None, ge=1)
 
 
+class ExecutorSpec(Settled):
+    """Where stages are worked on: an executor's name, and its settings."""
+
+    on: str = "local"
+
+    def check(self) -> None:
+        """Look up the executor, and check its settings. Raises `InputError`."""
+        check_settings(executors[self.on].settings, self.settings)
+
+
 class StudySpec(Strict):
     """A whole study.
 
@@ -156,6 +167,9 @@ class StudySpec(Strict):
         on_too_long: stop at a pair that does not fit the context, or leave it out, counted and named.
         generation_batch: questions that are answered at a time.
         workers: processes that run stages side by side; by default one for each core, two at most.
+        threads: processor threads of starts and SFT, a part of what their results depend on; by default as
+            many as the workers leave, two at most.
+        executor: what works on the stages: processes on this machine, or a cluster's jobs.
         launch: train in several processes at once; by default each training is one process.
     """
 
@@ -179,6 +193,8 @@ class StudySpec(Strict):
     on_too_long: Literal["fatal", "skip"] = "fatal"
     generation_batch: int = Field(256, ge=1)
     workers: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1)
+    executor: ExecutorSpec = ExecutorSpec()
     launch: LaunchSpec | None = None
     folder: Path | None = None
 
@@ -256,6 +272,8 @@ class StudySpec(Strict):
                 self.reports.check()
                 if not any(tasks[name].reports for name in self.tasks):
                     raise InputError("no task of this study has reports or captions to score")
+        with located("executor"):
+            self.executor.check()
         given = sources[self.data.source].tasks
         for key, task in [
             *(("tasks", t) for t in self.tasks),

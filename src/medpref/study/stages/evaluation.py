@@ -1,6 +1,6 @@
 """The stages that ask models: validation, the test, and the baselines that look at nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from medpref.evaluation.log import EvaluationLog, LogHeader, mean_score
 from medpref.evaluation.predict import log_baseline, make_log, predict
 from medpref.evaluation.report_metrics import Facts, read_given_facts, with_facts, with_metrics
 from medpref.evaluation.tasks import tasks
-from medpref.files import read_json, read_jsonl, write_jsonl
+from medpref.files import read_json, read_jsonl, relative_to, write_json, write_jsonl
 from medpref.pairs.sample import Sample
 from medpref.pairs.sources.base import read_split
 from medpref.scoring.inputs import InputCache
+from medpref.study.cache import BESIDE
 from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
 from medpref.study.stages.choice import choose_model
@@ -65,6 +66,7 @@ def evaluate(context: StageContext) -> None:
     }
     # A condition that applies to none of a task's samples has no log.
     shown = {key: samples for key, samples in shown.items() if samples}
+    write_json(context.folder / BESIDE, _beside(shown.values(), drawn, context.run))
     likely = [sum(1 for sample in own if spellings(sample)) for own in shown.values()]
     looked = _looked_at(shown, params.get("attribution"))
     context.expect(
@@ -72,7 +74,7 @@ def evaluate(context: StageContext) -> None:
     )
     for (task, condition), asked in shown.items():
         header = LogHeader(
-            study=params["study"],
+            study="",
             backbone=params["backbone"],
             method=params["method"],
             seed=params["seed"],
@@ -133,6 +135,12 @@ def _looked_at(
     return {key: own for key, own in found.items() if own}
 
 
+def _beside(shown: Iterable[Sequence[Sample]], drawn: Path, run: Path) -> list[str]:
+    """Return the drawn images that the logs name, relative to the run: they lie outside the stage."""
+    images = {image for samples in shown for sample in samples for image in sample.images}
+    return sorted(relative_to(image, run) for image in images if image.is_relative_to(drawn))
+
+
 def score_reports(log: EvaluationLog, said: Mapping[str, Any], context: StageContext) -> EvaluationLog:
     """Return a log of reports with what the study scores them by beside their words."""
     if said["judge"] is not None:
@@ -154,7 +162,7 @@ def evaluate_baselines(context: StageContext) -> None:
         train = read_split(context.needs["data"], "train", task)
         samples = read_split(context.needs["data"], "test", task)
         about = LogHeader(
-            study=context.params["study"],
+            study="",
             backbone="none",
             method="",
             seed=0,
