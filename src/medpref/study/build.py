@@ -16,11 +16,11 @@ from medpref.pairs.sources import sources
 from medpref.pairs.store import write_pairs
 from medpref.progress import Progress
 from medpref.starts import backbones
+from medpref.study.datasets import DataSpec, data_stage
 from medpref.study.explain import check_settings
-from medpref.study.graph import data_stage
 from medpref.study.method import Name, PairSpec, Settled, located
 from medpref.study.schedule import Where, run_stages
-from medpref.study.spec import DataSpec, StudySpec
+from medpref.study.spec import StudySpec
 from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
 from medpref.study.stages.pairs import LEFT_OUT, read_stage_pairs
 
@@ -62,6 +62,8 @@ class BuildSpec(PairSpec):
     def _consistent(self) -> "BuildSpec":
         with located("data"):
             self.data.check()
+            if self.data.sets:
+                raise InputError("a build reads one source", remedy="Write one build for each set.")
         for key, spec, recipe in self.recipes():
             check_settings(recipe.settings, spec.settings, key)
             if recipe.needs_model and self.model is None:
@@ -85,17 +87,19 @@ def builds_of(study: StudySpec) -> Iterator[tuple[str, BuildSpec | None]]:
                 yield name, None
                 continue
             said = {key: getattr(pairs, key) for key in PairSpec.model_fields}
-            yield (
-                name,
-                BuildSpec(
-                    build=name,
-                    data=study.data,
-                    seed=study.seeds[0],
-                    on_bad_row=study.on_bad_row,
-                    workers=study.workers or 1,
-                    **said,
-                ),
-            )
+            for named, data in study.data.parts("pool").items():
+                whole = f"{name}.{named}" if named else name
+                yield (
+                    whole,
+                    BuildSpec(
+                        build=whole,
+                        data=DataSpec(source=data.source, **data.settings),
+                        seed=study.seeds[0],
+                        on_bad_row=study.on_bad_row,
+                        workers=study.workers or 1,
+                        **said,
+                    ),
+                )
 
 
 def build_stages(spec: BuildSpec) -> dict[str, Stage]:

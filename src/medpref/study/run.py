@@ -6,8 +6,6 @@ import platform
 import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,16 +21,16 @@ from medpref.evaluation.log import name_study, read_logs
 from medpref.evaluation.looking import judge_errors, read_judged_errors, wrong_answers
 from medpref.evaluation.results import build_results
 from medpref.evaluation.tasks import headlines, named_slices
-from medpref.files import disk_errors, read_json, read_jsonl, write_json
+from medpref.files import disk_errors, read_json, write_json
 from medpref.pairs.llm.asker import LiveAsker
 from medpref.progress import Progress
 from medpref.study.cache import Found, StageStore, fetch_stages
+from medpref.study.data_facts import data_facts
 from medpref.study.executors import executors
 from medpref.study.graph import build_graph
 from medpref.study.schedule import Where, run_stages
 from medpref.study.spec import StudySpec
 from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
-from medpref.study.stages.pairs import LEFT_OUT
 from medpref.study.stages.training import REUSE
 
 EVALUATIONS = "*.eval.jsonl"
@@ -174,48 +172,6 @@ def collect_logs(folder: Path, stages: dict[str, Stage], study: str) -> None:
         new.rename(target)
 
 
-def data_facts(folder: Path, stages: dict[str, Stage]) -> dict[str, Any]:
-    """Return what the data stage told of the data, with what became of the pairs later.
-
-    Added are the pairs that were too long for a backbone, and under ``left_out`` those that a recipe made
-    nothing of.
-    """
-    facts: dict[str, Any] = _facts_of_all(
-        [
-            read_json(stage_folder(folder, name) / "data.json")
-            for name, stage in stages.items()
-            if stage.work == "data"
-        ]
-    )
-    facts["left_out"] = {}
-    for name, stage in stages.items():
-        if stage.work == "pairs":
-            rows = [row for _, row in read_jsonl(stage_folder(folder, name) / LEFT_OUT)]
-            reasons = Counter(f"{name}: {row['recipe']}: {row['reason']}" for row in rows)
-            facts["left_out"].update(sorted(reasons.items()))
-        skipped = stage_folder(folder, name) / "too-long.jsonl"
-        # A reference pass skips the same pairs as the training that it is for.
-        if skipped.is_file() and not name.startswith("reference/"):
-            count = sum(1 for _ in read_jsonl(skipped))
-            if count:
-                facts["quarantined"][f"{name}: too long for the backbone"] = count
-    return facts
-
-
-def _facts_of_all(read: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the facts of the data; of data drawn for each seed, the first's, with the most leaks of any."""
-    facts = dict(read[0])
-    if len(read) > 1:
-        facts["notes"] = [
-            *facts.get("notes", []),
-            f"Train, pool and validation are drawn anew for each of {len(read)} seeds; the test is the same.",
-        ]
-        leaked = [each["leakage"]["also_in_train"] for each in read]
-        facts["leakage"] = {**facts["leakage"], "also_in_train": max(leaked)}
-        facts["quarantined"] = dict(sum((Counter(each["quarantined"]) for each in read), Counter()))
-    return facts
-
-
 def put_aside(folder: Path) -> str | None:
     """Return lines that count what a run did not use and say where it is named, or None."""
     facts = read_json(folder / "logs" / "data.json")
@@ -252,6 +208,7 @@ def summarise(folder: Path, study: StudySpec) -> dict[str, Any]:
         controls=study.controls,
         headline=headlines(study.tasks),
         slices=named_slices(study.tasks),
+        apart=("base",) if study.base else (),
         judged=read_judged_errors(folder / "logs"),
     )
 

@@ -18,19 +18,19 @@ from medpref.evaluation.report_metrics import Facts, read_given_facts, with_fact
 from medpref.evaluation.tasks import tasks
 from medpref.files import read_json, read_jsonl, relative_to, write_json, write_jsonl
 from medpref.pairs.sample import Sample
-from medpref.pairs.sources.base import read_split
 from medpref.scoring.inputs import InputCache
 from medpref.study.cache import BESIDE
 from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
 from medpref.study.stages.choice import choose_model
+from medpref.study.stages.reading import data_samples, required_samples
 
 
 def validate(backbone: Backbone, inputs: InputCache, context: StageContext) -> dict[str, Any]:
     """Return the search metric on the validation samples."""
     search = context.params["search"]
     task = tasks[search["task"]]
-    samples = read_split(context.needs["data"], "validation", search["task"])
+    samples = required_samples(context, "validation", search["task"])
     path = context.folder / "validation.predictions.jsonl"
     answers = predict(
         backbone,
@@ -56,7 +56,7 @@ def evaluate(context: StageContext) -> None:
     folder = choose_model(context)
     backbone = load_model(folder / "model")
     inputs = InputCache(backbone)
-    samples = {task: read_split(context.needs["data"], "test", task) for task in params["tasks"]}
+    samples = {task: required_samples(context, "test", task) for task in params["tasks"]}
     # Drawn images are shared by all evaluations of the run: they are named by content.
     drawn = context.run / "shown"
     shown = {
@@ -121,8 +121,10 @@ def evaluate(context: StageContext) -> None:
         if params["reports"] and tasks[task].reports:
             log = score_reports(log, params["reports"], context)
         log.write(context.folder / f"{task}.{condition}.eval.jsonl")
-    rows = [row for _, row in read_jsonl(folder / "training.jsonl")]
-    write_jsonl(context.folder / "training.jsonl", rows)
+    trained = folder / "training.jsonl"
+    write_jsonl(
+        context.folder / trained.name, [row for _, row in read_jsonl(trained)] if trained.is_file() else []
+    )
 
 
 def _looked_at(
@@ -159,8 +161,8 @@ def score_reports(log: EvaluationLog, said: Mapping[str, Any], context: StageCon
 def evaluate_baselines(context: StageContext) -> None:
     """Answer the test samples without looking: what a score is worth is its distance from these."""
     for task in context.params["tasks"]:
-        train = read_split(context.needs["data"], "train", task)
-        samples = read_split(context.needs["data"], "test", task)
+        train = data_samples(context, "train", task, "test")
+        samples = required_samples(context, "test", task)
         about = LogHeader(
             study="",
             backbone="none",

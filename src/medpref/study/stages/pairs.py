@@ -9,13 +9,13 @@ from medpref.errors import InputError, did_you_mean
 from medpref.files import write_jsonl
 from medpref.pairs.pair import Pair
 from medpref.pairs.recipes import RecipeContext
-from medpref.pairs.sources.base import read_data_pairs
 from medpref.pairs.store import read_pairs, write_pairs
 from medpref.scoring.inputs import InputCache
 from medpref.study.answers import ModelAnswers
 from medpref.study.method import RECIPES
 from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
+from medpref.study.stages.reading import data_pairs
 
 LEFT_OUT = "left-out.jsonl"
 
@@ -24,7 +24,7 @@ LEFT_OUT = "left-out.jsonl"
 def make_pairs(context: StageContext) -> None:
     """Apply the recipes to the pool; pairs that a recipe makes nothing of go to ``left-out.jsonl``."""
     params = context.params
-    pairs = of_kinds(read_data_pairs(context.needs["data"], "pool"), params["kinds"])
+    pairs = of_kinds(data_pairs(context, "pool"), params["kinds"])
     recipe_context = RecipeContext(
         seed=params["seed"],
         folder=context.folder,
