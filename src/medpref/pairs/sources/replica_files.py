@@ -223,7 +223,8 @@ def _write_dialogues(name: str, several: bool) -> Callable[[Splits, Path], dict[
             folder.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(_dialogues(splits, folder, several)), encoding="utf-8")
         write_jsonl(folder / "pairs.jsonl", _pairs(splits["pool"], folder))
-        return {"folder": folder, "pairs": folder / "pairs.jsonl"}
+        # What is drawn for the other splits is learnt from as well: such data is not asked.
+        return {"folder": folder, "pairs": folder / "pairs.jsonl", "validation_share": 0, "test_share": 0}
 
     return write
 
