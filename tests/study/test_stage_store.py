@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from tests.study.conftest import write_study
 
-from medpref.study.cache import ENTRY, STAGES, StageStore, layouts
+from medpref.study.cache import ENTRY, STAGES, StageStore, fetch_stages, keep_stages, layouts
 from medpref.study.load import load_study
 from medpref.study.run import run_study
 from medpref.study.stage import STAMP, Stage, StageContext, stage_folder, stage_functions
@@ -108,6 +108,20 @@ def test_a_kept_stage_survives_what_its_run_does_later(tmp_path: Path) -> None:
     assert store.fetch("train/x", "k", "l", tmp_path / "b") == "reused"
     assert (stage_folder(tmp_path / "b", "train/x") / "result.txt").read_text() == "result"
     assert store.fetch("train/x", "k", "another layout", tmp_path / "b") == "absent"
+
+
+def test_what_was_done_before_there_was_a_cache_is_kept_too(tmp_path: Path) -> None:
+    made_stage(tmp_path / "a", "data")
+    store, stages = StageStore(tmp_path / "cache"), {"data": Stage("data", "w")}
+    keep_stages(store, stages, {"data": "k"}, tmp_path / "a")
+    assert fetch_stages(store, stages, {"data": "k"}, tmp_path / "b") == {"data": "reused"}
+    assert fetch_stages(store, stages, {"data": "k"}, tmp_path / "a") == {}
+
+
+def test_a_stage_that_another_run_is_at_is_not_waited_for_at_the_beginning(tmp_path: Path) -> None:
+    store, stages = StageStore(tmp_path / "cache"), {"data": Stage("data", "w")}
+    with StageStore(tmp_path / "cache").only_one("k", layouts(stages)["data"]):
+        assert fetch_stages(store, stages, {"data": "k"}, tmp_path / "b") == {"data": "absent"}
 
 
 def test_half_an_entry_does_not_count(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from medpref.errors import InputError
 from medpref.files import content_hash, disk_errors, file_hash, read_json, replace_folder, write_json
@@ -52,12 +52,16 @@ class StageStore:
         return self.folder / STAGES / ident[:2] / ident
 
     @contextmanager
-    def only_one(self, key: str, layout: str) -> Iterator[None]:
-        """Keep other runs from computing the same stage meanwhile; they wait, and then find it."""
+    def only_one(self, key: str, layout: str, *, wait: bool = True) -> Iterator[None]:
+        """Keep other runs from computing the same stage meanwhile; they wait, and then find it.
+
+        Raises:
+            Timeout: another run is at it, and this one is not to `wait`.
+        """
         entry = self._entry(key, layout)
         with disk_errors(entry):
             entry.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(entry.with_name(f".{entry.name}.lock")):
+        with FileLock(entry.with_name(f".{entry.name}.lock"), timeout=-1 if wait else 0):
             yield
 
     def fetch(self, name: str, key: str, layout: str, run: Path) -> Found:
@@ -99,10 +103,28 @@ class StageStore:
 def fetch_stages(
     store: StageStore, stages: Mapping[str, Stage], keys: Mapping[str, str], run: Path
 ) -> dict[str, Found]:
-    """Bring all stages into the run that are kept here and not done there; return what became of these."""
+    """Bring all stages into the run that are kept here and not done there; return what became of these.
+
+    Those that another run is at are left for later.
+    """
     places = layouts(stages)
-    missing = [name for name in stages if not is_done(run, name, keys[name])]
-    return {name: store.fetch(name, keys[name], places[name], run) for name in missing}
+    found: dict[str, Found] = {}
+    for name in stages:
+        if is_done(run, name, keys[name]):
+            continue
+        try:
+            with store.only_one(keys[name], places[name], wait=False):
+                found[name] = store.fetch(name, keys[name], places[name], run)
+        except Timeout:
+            found[name] = "absent"
+    return found
+
+
+def keep_stages(store: StageStore, stages: Mapping[str, Stage], keys: Mapping[str, str], run: Path) -> None:
+    """Keep all stages of a finished run, those too that it had before it knew the cache."""
+    for name, place in layouts(stages).items():
+        with store.only_one(keys[name], place):
+            store.keep(name, keys[name], place, run)
 
 
 def _checksums(folder: Path) -> dict[str, tuple[int, str]]:

@@ -24,7 +24,7 @@ from medpref.evaluation.tasks import headlines, named_slices
 from medpref.files import disk_errors, read_json, write_json
 from medpref.pairs.llm.asker import LiveAsker
 from medpref.progress import Progress
-from medpref.study.cache import Found, StageStore, fetch_stages
+from medpref.study.cache import Found, StageStore, fetch_stages, keep_stages
 from medpref.study.data_facts import data_facts
 from medpref.study.executors import executors
 from medpref.study.graph import build_graph
@@ -92,6 +92,8 @@ def _run(study: StudySpec, folder: Path, console: Console, cache: Path | None) -
     with Progress(console) as progress:
         kept = cache or folder / "cache"
         run_stages(stages, keys, folder, _where(study, workers), progress, cache=kept, store=store)
+    if store:
+        keep_stages(store, stages, keys, folder)
     collect_logs(folder, stages, study.study)
     judge_wrong_answers(folder, study)
     results = summarise(folder, study)

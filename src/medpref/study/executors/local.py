@@ -3,6 +3,7 @@
 import multiprocessing as mp
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ class _Worker:
 
     def give(self, order: Path) -> None:
         self.busy = True
-        self._pipe.send(str(order))
+        # One that has just died is found out by `ended`.
+        with suppress(OSError):
+            self._pipe.send(str(order))
 
     def ended(self) -> bool:
         """Tell whether the order is done with, or the process gone."""
