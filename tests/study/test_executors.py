@@ -23,14 +23,21 @@ from medpref.study.schedule import Where, run_stages
 from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
 
 SMALL: dict[str, Any] = {
+    "data": {"source": "phantoms", "size": 32, "train": 6, "pool": 6, "validation": 1, "test": 3},
+    "backbones": [
+        {"name": "tiny", "family": "tiny-llava", "image_size": 32, "width": 32, "heads": 2}
+        | {"key_value_heads": 1, "vision_layers": 1, "text_layers": 1}
+    ],
+    "sft": {"steps": 2, "images_per_step": 4},
+    # A checkpoint after each step, so that a killed worker's stage has something to go on from.
+    "training": {"steps": 12, "images_per_step": 4, "checkpoint_every": 1, "log_every": 1},
     "methods": {
         "sft-continued": {"objective": "sft"},
-        "dpo": {"objective": "dpo", "rejected_response": "other-answer"},
         "copo": {"objective": "copo", "rejected_image": "roi-noise"},
     },
     "search": None,
     "tasks": ["phantom-vqa"],
-    "conditions": ["normal", "blank"],
+    "conditions": ["normal"],
     "threads": 1,
 }
 
@@ -87,7 +94,7 @@ def test_a_ray_cluster_gives_the_results_of_one_process(
     told = ["--on", "ray", "--set", "executor.init={num_cpus: 2}", "--set", "executor.jobs=2"]
     assert run(study, tmp_path, *told) == expected
     assert len({line["process"] for line in history(tmp_path)}) >= 2
-    assert (job_folder(tmp_path, "train/tiny/seed-0/dpo/0") / LOG).is_file()
+    assert (job_folder(tmp_path, "train/tiny/seed-0/copo/0") / LOG).is_file()
 
 
 @pytest.mark.slow
