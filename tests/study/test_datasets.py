@@ -181,7 +181,7 @@ def test_the_paper_and_its_small_twin_have_one_shape() -> None:
     [
         ("data.sets.one.backbones", ["c"], "'c' is no backbone of this study"),
         ("data.sets.two.use", ["pool"], "no set trains the backbone 'b'"),
-        ("data.sets.one.source", "release", "unknown key"),
+        ("data.sets.one.prioor", 0.5, "unknown key"),
         ("data.source", "phantoms", "one source, or several sets"),
         ("tasks", ["iu-xray"], "these sets have no task 'iu-xray'"),
         ("methods.base", {"objective": "sft"}, "a method cannot be called 'base'"),
