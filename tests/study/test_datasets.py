@@ -197,7 +197,7 @@ def test_one_task_of_two_sets_is_refused(tmp_path: Path) -> None:
     both = {**several()["data"]["sets"]["slake"], "seed": 9}
     path = write(tmp_path / "several.yaml", methods={}, controls=["sft"])
     study = load_study(path, {"data.sets.more": both})
-    with pytest.raises(InputError, match="the sets slake and more both have test samples of the task slake"):
+    with pytest.raises(InputError, match="the sets slake and more both have train samples of the task slake"):
         run_study(study, tmp_path / "run", Console(quiet=True))
 
 
