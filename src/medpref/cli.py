@@ -62,7 +62,7 @@ def run(
         Path | None,
         typer.Option(
             envvar="MEDPREF_CACHE",
-            help="Keep trained starts, reference log-probs and image features here, for other runs.",
+            help="Keep finished stages, reference log-probs and image features here, for other runs.",
         ),
     ] = None,
     settings: Annotated[
@@ -71,13 +71,17 @@ def run(
             "--set", help="Replace a setting of the study: KEY=VALUE, such as data.folder=/data/vqa_rad."
         ),
     ] = None,
+    on: Annotated[
+        str | None, typer.Option(help="What works on the stages: local, slurm or ray, as executor.on says.")
+    ] = None,
 ) -> None:
     """Run a study to its report. Started again, it redoes only what is not finished."""
     from medpref.report import print_table, write_report
     from medpref.study.load import find_study, load_study
     from medpref.study.run import put_aside, run_study
 
-    spec = load_study(find_study(study), read_settings(settings or []))
+    said = read_settings([*([f"executor.on={on}"] if on else []), *(settings or [])])
+    spec = load_study(find_study(study), said)
     target = folder or spec.folder or Path("runs") / spec.study
     try:
         results = run_study(spec, target, err, cache)
@@ -101,17 +105,37 @@ def plan(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Also write the plan to this file.")
     ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Tell the hours of this GPU, such as A100 or H100.")
+    ] = None,
+    utilisation: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="The share of the GPU's peak that is reached.")
+    ] = 0.35,
 ) -> None:
-    """Say what a study would cost: tokens, images, memory and FLOPs. Trains nothing and needs no weights."""
+    """Say what a study would cost, and what it lacks: tokens, memory, disk, FLOPs, GPU hours, judges, files.
+
+    Trains nothing and needs no weights. Exit code 2 where data or models are missing, so that costs cannot be
+    told.
+    """
     from medpref.files import write_json
-    from medpref.study.dry.table import print_plan
+    from medpref.study.dry.missing import missing
+    from medpref.study.dry.table import print_missing, print_plan
     from medpref.study.load import find_study, load_study
     from medpref.study.plan import plan_study
 
-    found = plan_study(load_study(find_study(study), read_settings(settings or [])))
+    spec = load_study(find_study(study), read_settings(settings or []))
+    lacking = missing(spec)
+    print_missing(lacking, out)
+    if any(thing.vital for thing in lacking):
+        raise InputError(
+            "costs can be told once data and models are there",
+            where=study,
+            remedy="Put them there, or name other places: in the study, or with --set KEY=VALUE.",
+        )
+    found = plan_study(spec)
     if json_file:
         write_json(json_file, found.to_json())
-    print_plan(found, out)
+    print_plan(found, out, gpu, utilisation)
 
 
 @app.command()

@@ -120,9 +120,16 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
                 ) from None
 
 
-def relative_to(path: Path, root: Path) -> str:
-    """Return `path` relative to `root` where it lies below it, and absolute otherwise."""
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path.absolute())
+def relative_to(path: Path, root: Path, within: Path | None = None) -> str:
+    """Return `path` relative to `root` where it lies below it, and absolute otherwise.
+
+    Below `within`, where that is given, it is relative too, by way of ``..``.
+    """
+    if path.is_relative_to(root):
+        return str(path.relative_to(root))
+    if within is not None and path.is_relative_to(within):
+        return os.path.relpath(path, root)
+    return str(path.absolute())
 
 
 def from_here(path: Path) -> Path:

@@ -20,6 +20,7 @@ from medpref.pairs.sources import sources
 from medpref.pairs.store import read_pairs
 from medpref.starts import backbones
 from medpref.study.build import BuildSpec
+from medpref.study.executors import executors
 from medpref.study.load import bundled_builds, bundled_studies, load_spec, load_study
 from medpref.study.presets import presets
 
@@ -62,6 +63,7 @@ LISTINGS: dict[str, Callable[[], Rows]] = {
     "engines": lambda: [(name, kind.summary) for name, kind in engines.items()],
     "recipes": _recipes,
     "formats": lambda: [(name, form.summary) for name, form in export_formats.items()],
+    "executors": lambda: [(name, kind.summary) for name, kind in executors.items()],
     "sources": lambda: [(name, source.summary) for name, source in sources.items()],
 }
 

@@ -76,6 +76,13 @@ class Progress:
         """A stage has begun."""
         self._tasks[stage] = self._bars.add_task(stage, total=None)
 
+    def again(self, stage: str, reason: str) -> None:
+        """A stage lost its worker and begins again."""
+        task = self._tasks.get(stage)
+        if task is not None:
+            self._bars.reset(task, total=None)
+        self.console.print(f"{stage} begins again: {reason}", markup=False)
+
     def update(self, stage: str, total: int | None, amount: int) -> None:
         """A stage has done `amount` more of its work, or found out the `total`."""
         task = self._tasks.get(stage)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from io import StringIO
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from rich.console import Console
 from tests.study.conftest import write_study
 
+from medpref.study.cache import STAGES
 from medpref.study.load import load_study
 from medpref.study.run import run_study
 from medpref.study.stage import StageContext, stage_functions
@@ -61,6 +63,8 @@ def test_log_probs_and_features_are_computed_once_and_change_nothing(tmp_path: P
     study = load_study(write_study(tmp_path / "study.yaml", **FROZEN))
     for name in "ab":
         run_study(study, tmp_path / name, quiet, cache)
+        # Whole stages would leave nothing to compute: this is about what they keep inside.
+        shutil.rmtree(cache / STAGES)
     run_study(study, tmp_path / "without", quiet)
     first, again = (reuse(tmp_path / name, "reference log-probs") for name in "ab")
     assert len(first) == 2
@@ -83,6 +87,7 @@ def test_a_damaged_file_is_named_and_computed_again(tmp_path: Path) -> None:
     run_study(study, tmp_path / "a", Console(quiet=True), cache)
     for shard in (cache / "reference").rglob("*.safetensors"):
         shard.write_bytes(shard.read_bytes()[:-1])
+    shutil.rmtree(cache / STAGES)
     run_study(study, tmp_path / "b", Console(file=said, width=500), cache)
     assert "computed again, as this file is damaged" in said.getvalue()
     assert logs(tmp_path / "a") == logs(tmp_path / "b")

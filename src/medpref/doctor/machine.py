@@ -23,6 +23,8 @@ OPTIONAL = {
     "deepspeed": "ZeRO",
     "vllm": "generation with vLLM",
     "tensorboard": "the tracker tensorboard",
+    "submitit": "jobs of SLURM",
+    "ray": "tasks of a Ray cluster",
 }
 GB = 1e9
 

@@ -12,6 +12,7 @@ from medpref.doctor.model import check_model
 from medpref.pairs.sources import sources
 from medpref.starts import backbones
 from medpref.starts.pretrained import PretrainedSettings, load_pretrained
+from medpref.study.datasets import training_texts
 from medpref.study.dry.outline import outlines
 from medpref.study.plan import plan_study
 from medpref.study.spec import BackboneSpec, StudySpec
@@ -38,9 +39,11 @@ def check_study(study: StudySpec, *, models: bool = True) -> Iterator[Finding]:
 
 
 def _data(study: StudySpec) -> Iterator[Finding]:
-    source = sources[study.data.source]
-    source.digest(source.settings.model_validate(study.data.settings))
-    yield Finding("data", "ok", f"{study.data.source}: its files are there")
+    for name, part in study.data.parts().items():
+        source = sources[part.source]
+        source.digest(source.settings.model_validate(part.settings))
+        told = f"{name} ({part.source})" if name else part.source
+        yield Finding("data", "ok", f"{told}: its files are there")
 
 
 def _model(study: StudySpec, spec: BackboneSpec) -> Iterator[Finding]:
@@ -48,9 +51,9 @@ def _model(study: StudySpec, spec: BackboneSpec) -> Iterator[Finding]:
     if spec.family in WHOLE:
         backbone = WHOLE[spec.family](settings)
     else:
-        source = sources[study.data.source]
-        given = source.settings.model_validate(study.data.settings)
-        backbone = outlines[spec.family](settings, lambda: source.texts(given))
+        parts = study.data.parts("train", spec.name).values()
+        said = {n: {"source": p.source, "settings": p.settings} for n, p in enumerate(parts)}
+        backbone = outlines[spec.family](settings, lambda: training_texts({"several": said}))
     yield from check_on_device(backbone)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medpref.errors import InputError
-from medpref.files import write_jsonl
+from medpref.files import write_jsonl, write_text
 
 LOG_VERSION = 1
 
@@ -113,6 +113,13 @@ def read_log(path: Path) -> EvaluationLog:
     if header.version != LOG_VERSION:
         raise InputError(f"log version {header.version}, this medpref reads {LOG_VERSION}", where=str(path))
     return EvaluationLog(header, records)
+
+
+def name_study(path: Path, study: str) -> None:
+    """Put a study's name into a log's header; the samples stay as they are."""
+    first, rest = path.read_text(encoding="utf-8").split("\n", 1)
+    header = {**json.loads(first), "study": study}
+    write_text(path, json.dumps(header, ensure_ascii=False, allow_nan=False) + "\n" + rest)
 
 
 def _record(line: dict[str, Any]) -> Record:

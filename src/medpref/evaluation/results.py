@@ -44,6 +44,7 @@ def build_results(
     slices: NamedSlices,
     resamples: int = 2000,
     judged: Kinds | None = None,
+    apart: Collection[str] = (),
 ) -> dict[str, Any]:
     """Compute the content of results.json; docs/statistics.md tells the formulas.
 
@@ -58,6 +59,7 @@ def build_results(
         slices: named slices, each a set of question kinds, beside "all", "closed", "open", "kind:<kind>" and,
             for each attribute of the samples, "<attribute>:<value>".
         resamples: how many bootstrap resamples, and how many sign flips at first.
+        apart: methods that are no contenders, and compared with nothing unless they are controls.
         judged: the kinds of wrong answers by a judge, from `medpref.evaluation.looking.judge_errors`.
 
     Returns:
@@ -99,8 +101,8 @@ def build_results(
         specs = sorted({Spec(h[1], h[2]) for h in headline if h[0] == name} & set(task.specs))
         asked = dict.fromkeys(["all", *slices, *(spec.slice for spec in specs)])
         found["rows"] += _score_rows(task)
-        found["comparisons"] += _comparisons(task, specs, controls)
-        found["pairs"] += _pairs(task, specs)
+        found["comparisons"] += _comparisons(task, specs, controls, apart)
+        found["pairs"] += _pairs(task, specs, apart)
         found["image_reliance"] += _image_reliance(task, asked)
     comparisons, families = correct_comparisons(found["comparisons"], found["pairs"])
     pairs, tests = correct_pairs(found["pairs"])
@@ -170,10 +172,12 @@ def _corpus_rows(task: AlignedTask, key: Key) -> Iterator[Row]:
             yield {**_place(task, key, ALL_SEEDS, spec), "value": mean, **plain, "sd": sd}
 
 
-def _comparisons(task: AlignedTask, specs: Sequence[Spec], controls: Sequence[str]) -> Iterator[Row]:
+def _comparisons(
+    task: AlignedTask, specs: Sequence[Spec], controls: Sequence[str], apart: Collection[str]
+) -> Iterator[Row]:
     """Yield every method against every control that its backbone has."""
     for key, control in product(task.runs, controls):
-        other = task.runs.get(key._replace(method=control))
+        other = task.runs.get(key._replace(method=control)) if key.method not in apart else None
         if other and control != key.method and not key.method.startswith(BASELINE):
             for seed, spec, figures in compare(task, task.runs[key], other, specs):
                 yield {**_place(task, key, seed, spec), **figures, "control": control}
@@ -191,13 +195,15 @@ def _image_reliance(task: AlignedTask, slices: Collection[str]) -> Iterator[Row]
             yield {**_place(task, key, seed, spec), **{name: figures[name] for name in _RELIANCE}}
 
 
-def _pairs(task: AlignedTask, specs: Sequence[Spec]) -> Iterator[Row]:
+def _pairs(task: AlignedTask, specs: Sequence[Spec], apart: Collection[str]) -> Iterator[Row]:
     """Yield every two methods of a backbone under normal conditions."""
     for backbone in sorted({key.backbone for key in task.runs}):
         keys = [
             key
             for key in task.runs
-            if (key.backbone, key.condition) == (backbone, NORMAL) and not key.method.startswith(BASELINE)
+            if (key.backbone, key.condition) == (backbone, NORMAL)
+            and not key.method.startswith(BASELINE)
+            and key.method not in apart
         ]
         for (one, two), tests in all_pairs(task, [task.runs[key] for key in keys], specs).items():
             for spec, test in zip(specs, tests, strict=True):

@@ -108,16 +108,21 @@ class Pair:
         """Return a copy whose images in `role` are `images`."""
         return replace(self, images={**self.images, role: images})
 
-    def to_row(self, root: Path) -> dict[str, Any]:
-        """Return the pair as a JSON object whose files are relative to `root` where they lie below it."""
+    def to_row(self, root: Path, within: Path | None = None) -> dict[str, Any]:
+        """Return the pair as a JSON object whose files are relative to `root` where they lie below it.
+
+        So are those below `within`, by way of ``..``, where that is given.
+        """
         row: dict[str, Any] = {
             "id": self.id,
             "prompt": self.prompt,
-            "images": {str(role): [relative_to(path, root) for path in p] for role, p in self.images.items()},
+            "images": {
+                str(role): [relative_to(path, root, within) for path in p] for role, p in self.images.items()
+            },
             "responses": {str(role): text for role, text in self.responses.items()},
             "weight": self.weight,
             "kind": self.kind,
-            "region": relative_to(self.region, root) if self.region else None,
+            "region": relative_to(self.region, root, within) if self.region else None,
             "provenance": {
                 "source": self.provenance.source,
                 "recipe": self.provenance.recipe,

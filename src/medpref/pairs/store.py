@@ -182,13 +182,18 @@ SCHEMA = pa.schema(
 """The columns of a pair file in Parquet: given, not guessed, so that text-only pairs have them too."""
 
 
-def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+def write_pairs(path: Path, pairs: Iterable[Pair], within: Path | None = None) -> None:
     """Write pairs as JSONL, or as Parquet where the name ends so; images stay where they are, named by path.
+
+    Args:
+        path: the file.
+        pairs: what goes into it.
+        within: a folder that may be moved as a whole: what lies below it is named relative to the file.
 
     Raises:
         RunError: the disk is full or the folder cannot be written.
     """
-    rows = [pair.to_row(path.parent) for pair in pairs]
+    rows = [pair.to_row(path.parent, within) for pair in pairs]
     if path.suffix != ".parquet":
         write_jsonl(path, rows)
         return

@@ -12,7 +12,16 @@ from jaxtyping import Bool, UInt8
 
 from medpref.phantoms.counterfactuals import counterfactuals
 from medpref.phantoms.facts import Facts, sample_facts, sample_lesions
-from medpref.phantoms.questions import KINDS, VISUAL_KINDS, Question, ask, caption, vocabulary
+from medpref.phantoms.questions import (
+    KINDS,
+    VISUAL_KINDS,
+    Question,
+    all_facts,
+    ask,
+    caption,
+    report,
+    vocabulary,
+)
 from medpref.phantoms.rendering import render
 
 __all__ = [
@@ -22,8 +31,10 @@ __all__ = [
     "Facts",
     "Phantom",
     "Question",
+    "all_facts",
     "generate",
     "generate_counterfactuals",
+    "report",
     "vocabulary",
 ]
 

@@ -143,6 +143,23 @@ def describe(facts: Facts) -> str:
     return f"{view} with {NUMERALS[facts.count]} {facts.size} {facts.intensity} {noun} in the {place} part."
 
 
+def report(facts: Facts) -> str:
+    """State all the facts as a report does, one by one."""
+    view = f"This is a {facts.plane} {facts.modality} of the {facts.site}."
+    if facts.count == 0:
+        return f"{view} There is no lesion."
+    one = facts.count == 1
+    subject = "The lesion is" if one else "The lesions are"
+    said = [
+        "There is one lesion." if one else f"There are {NUMERALS[facts.count]} lesions.",
+        f"{subject} {facts.size}.",
+        f"{subject} {facts.intensity}.",
+        f"{subject} on the {facts.side} side." if facts.side else "",
+        f"{subject} in the {facts.vertical} part." if facts.vertical else "",
+    ]
+    return " ".join([view, *filter(None, said)])
+
+
 def caption(facts: Facts, rng: np.random.Generator) -> Question:
     """Ask for a description of the image, in a wording drawn at random."""
     return Question(

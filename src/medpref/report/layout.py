@@ -9,6 +9,7 @@ from medpref.evaluation.metrics import is_legacy, is_share
 
 CONTINUED = "sft-continued"
 START = "sft"
+BASE = "base"
 BASELINE = "baseline:"
 NO_BACKBONE = "none"
 
@@ -58,8 +59,8 @@ class Layout:
         """Return what `method` is."""
         if method.startswith(BASELINE):
             return Role.BASELINE
-        # The starting point is never a contender, whether or not the study calls it a control.
-        return Role.CONTROL if method in (START, *self.controls) else Role.METHOD
+        # What methods start from is never a contender, whether or not the study calls it a control.
+        return Role.CONTROL if method in (BASE, START, *self.controls) else Role.METHOD
 
 
 def make_layout(results: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> Layout:
@@ -71,7 +72,7 @@ def make_layout(results: Mapping[str, Any], about: Mapping[str, Any] | None = No
     # Without the study the order of controls is lost; only that SFT comes before what continues it is known.
     known = sorted(compared, key=lambda name: (name != START, name == CONTINUED, name))
     controls = [name for name in study.get("controls") or known if name in found]
-    first = [name for name in (START, *controls) if name in found]
+    first = [name for name in (BASE, START, *controls) if name in found]
     methods = _in_order(found, [*first, *(study.get("methods") or {})])
     backbones = [spec["name"] for spec in study.get("backbones") or ()]
     return Layout(

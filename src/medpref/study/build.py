@@ -13,16 +13,16 @@ from rich.console import Console
 from medpref.errors import InputError, RunError
 from medpref.files import disk_errors, read_json, read_jsonl, write_json, write_jsonl
 from medpref.pairs.sources import sources
-from medpref.pairs.store import read_pairs, write_pairs
+from medpref.pairs.store import write_pairs
 from medpref.progress import Progress
 from medpref.starts import backbones
+from medpref.study.datasets import DataSpec, data_stage
 from medpref.study.explain import check_settings
-from medpref.study.graph import data_stage
 from medpref.study.method import Name, PairSpec, Settled, located
-from medpref.study.schedule import run_stages
-from medpref.study.spec import DataSpec, StudySpec
+from medpref.study.schedule import Where, run_stages
+from medpref.study.spec import StudySpec
 from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
-from medpref.study.stages.pairs import LEFT_OUT
+from medpref.study.stages.pairs import LEFT_OUT, read_stage_pairs
 
 PAIRS = "pairs.jsonl"
 
@@ -62,6 +62,8 @@ class BuildSpec(PairSpec):
     def _consistent(self) -> "BuildSpec":
         with located("data"):
             self.data.check()
+            if self.data.sets:
+                raise InputError("a build reads one source", remedy="Write one build for each set.")
         for key, spec, recipe in self.recipes():
             check_settings(recipe.settings, spec.settings, key)
             if recipe.needs_model and self.model is None:
@@ -85,17 +87,19 @@ def builds_of(study: StudySpec) -> Iterator[tuple[str, BuildSpec | None]]:
                 yield name, None
                 continue
             said = {key: getattr(pairs, key) for key in PairSpec.model_fields}
-            yield (
-                name,
-                BuildSpec(
-                    build=name,
-                    data=study.data,
-                    seed=study.seeds[0],
-                    on_bad_row=study.on_bad_row,
-                    workers=study.workers or 1,
-                    **said,
-                ),
-            )
+            for named, data in study.data.parts("pool").items():
+                whole = f"{name}.{named}" if named else name
+                yield (
+                    whole,
+                    BuildSpec(
+                        build=whole,
+                        data=DataSpec(source=data.source, **data.settings),
+                        seed=study.seeds[0],
+                        on_bad_row=study.on_bad_row,
+                        workers=study.workers or 1,
+                        **said,
+                    ),
+                )
 
 
 def build_stages(spec: BuildSpec) -> dict[str, Stage]:
@@ -150,7 +154,7 @@ def build_pairs(spec: BuildSpec, folder: Path, console: Console) -> dict[str, An
         with FileLock(folder / ".lock", timeout=0):
             stages = build_stages(spec)
             with Progress(console) as progress:
-                run_stages(stages, stage_keys(stages), folder, 1, progress, cache=folder / "cache")
+                run_stages(stages, stage_keys(stages), folder, Where(), progress, cache=folder / "cache")
             return _collect(spec, stages, folder)
     except Timeout:
         remedy = "Wait for it, or name another folder with --out."
@@ -174,8 +178,7 @@ def _collect(spec: BuildSpec, stages: Mapping[str, Stage], folder: Path) -> dict
         for report in sorted(place.glob("*.json")):
             if report.name != STAMP:
                 reports[report.stem] = read_json(report)
-    pairs = read_pairs(stage_folder(folder, steps[-1]) / PAIRS, fatal=True, verify_images=False).pairs
-    write_pairs(folder / PAIRS, pairs)
+    write_pairs(folder / PAIRS, read_stage_pairs(stage_folder(folder, steps[-1])))
     write_jsonl(folder / LEFT_OUT, left_out)
     quarantined = read_json(stage_folder(folder, "data") / "data.json")["quarantined"]
     about = {

@@ -15,7 +15,8 @@ from filelock import FileLock
 from medpref.errors import MedprefError, RunError
 from medpref.files import disk_errors, replace_folder, write_json
 from medpref.study import stages as stages
-from medpref.study.stage import STAMP, Stage, StageContext, stage_folder, stage_functions
+from medpref.study.cache import StageStore
+from medpref.study.stage import STAMP, Stage, StageContext, is_done, stage_folder, stage_functions
 
 # Below this much free space, in bytes, a failed write is put down to the full disk.
 NEARLY_NOTHING = 4 << 20
@@ -24,39 +25,71 @@ Report = Callable[[str, int | None, int], None]
 """Called with a stage's name, the whole amount of work (None: nothing new), and the amount just done."""
 
 
-def execute(stage: Stage, key: str, run: Path, cache: Path, report: Report) -> float:
+def execute(
+    stage: Stage,
+    key: str,
+    run: Path,
+    cache: Path,
+    report: Report,
+    *,
+    store: StageStore | None = None,
+    layout: str = "",
+) -> float:
     """Run a stage and return the seconds it took.
 
     The stage works in a folder beside its own. A killed run leaves that folder behind, and the next one goes
     on from it if its key is the same. What it keeps in `cache` changes nothing but the time it takes.
 
+    Args:
+        stage: the stage.
+        key: its key.
+        run: the run's folder.
+        cache: where stages keep parts of their work.
+        report: told of the work done.
+        store: whole stages of other runs: the stage is looked for there first, and kept there.
+        layout: where the stage expects those before it, for `store`.
+
     Raises:
         MedprefError: the stage failed; a full disk is named as such.
     """
     target = stage_folder(run, stage.name)
+    started = time.monotonic()
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    # A worker of a killed run may still be writing here: for a moment, or on another machine to the end.
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        if is_done(run, stage.name, key):
+            return 0.0
+        if store is None:
+            return _compute(stage, key, run, cache, report)
+        with store.only_one(key, layout):
+            if store.fetch(stage.name, key, layout, run) != "reused":
+                _compute(stage, key, run, cache, report)
+                store.keep(stage.name, key, layout, run)
+    return round(time.monotonic() - started, 2)
+
+
+def _compute(stage: Stage, key: str, run: Path, cache: Path, report: Report) -> float:
+    target = stage_folder(run, stage.name)
     partial = target.with_name(f"{target.name}.partial")
     started = time.monotonic()
-    with disk_errors(partial):
-        partial.parent.mkdir(parents=True, exist_ok=True)
-    # A worker of a killed run may still be writing here for a moment.
-    with FileLock(target.with_name(f".{target.name}.lock")):
-        _prepare(partial, key)
-        context = StageContext(
-            folder=partial,
-            params=stage.params,
-            needs={role: stage_folder(run, need) for role, need in stage.needs.items()},
-            run=run,
-            cache=cache,
-            advance=lambda amount: report(stage.name, None, amount),
-            expect=lambda amount: report(stage.name, amount, 0),
-            workers=stage.workers,
-        )
-        torch.set_num_threads(stage.threads)
-        _guarded(stage, context)
-        shutil.rmtree(partial / "checkpoints", ignore_errors=True)
-        seconds = round(time.monotonic() - started, 2)
-        write_json(partial / STAMP, {"key": key, "work": stage.work, "seconds": seconds})
-        replace_folder(partial, target)
+    _prepare(partial, key)
+    context = StageContext(
+        folder=partial,
+        params=stage.params,
+        needs={role: stage_folder(run, need) for role, need in stage.needs.items()},
+        run=run,
+        cache=cache,
+        advance=lambda amount: report(stage.name, None, amount),
+        expect=lambda amount: report(stage.name, amount, 0),
+        workers=stage.workers,
+    )
+    torch.set_num_threads(stage.threads)
+    _guarded(stage, context)
+    shutil.rmtree(partial / "checkpoints", ignore_errors=True)
+    seconds = round(time.monotonic() - started, 2)
+    write_json(partial / STAMP, {"key": key, "work": stage.work, "seconds": seconds})
+    replace_folder(partial, target)
     return seconds
 
 

@@ -13,16 +13,17 @@ from typing import Any
 
 from medpref.files import file_hash
 from medpref.objectives import objectives
-from medpref.pairs.sources import sources
 from medpref.scoring.cells import Cell
+from medpref.study.datasets import data_needs, data_stages, texts_params
 from medpref.study.method import PartSpec
 from medpref.study.pairsets import pair_stage, set_name
 from medpref.study.place import Place
-from medpref.study.spec import BackboneSpec, DataSpec, StudySpec
+from medpref.study.spec import BackboneSpec, StudySpec
 from medpref.study.stage import Stage
 from medpref.training.settings import TrainingSettings
 
 BASELINES = "eval/baselines"
+LEAKAGE = "leakage"
 
 
 def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
@@ -34,7 +35,6 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
     """
     stages: dict[str, Stage] = {}
     asked = {
-        "study": study.study,
         "conditions": list(study.conditions),
         "likelihood": study.likelihood,
         "reports": _reports(study),
@@ -43,9 +43,12 @@ def build_graph(study: StudySpec, threads: int) -> dict[str, Stage]:
         **({"attribution": study.attribution.model_dump(mode="json")} if study.attribution else {}),
     }
     for seed in study.seeds:
-        _add(stages, data_stage(study.data, study.on_bad_row, seed))
-    first = data_name(study.data, study.seeds[0])
-    _add(stages, Stage(BASELINES, "baselines", asked, {"data": first}))
+        for stage in data_stages(study.data, study.on_bad_row, seed):
+            _add(stages, stage)
+    first = data_needs(study.data, study.seeds[0])
+    _add(stages, Stage(BASELINES, "baselines", asked, first["test"]))
+    if study.data.sets:
+        _add(stages, Stage(LEAKAGE, "leakage", {}, {**first["train"], **first["pool"], **first["test"]}))
     for backbone in study.backbones:
         places = [_add_start(stages, study, backbone, seed, threads, asked) for seed in study.seeds]
         for name in study.in_order():
@@ -70,28 +73,6 @@ def _add_method(stages: dict[str, Stage], study: StudySpec, name: str, places: S
         if place.who["seed"] not in searched:
             _add_chosen(stages, study, name, place)
         _add_evaluation(stages, study, name, place)
-
-
-def data_name(data: DataSpec, seed: int) -> str:
-    """Return the name of the stage with the data of one of a study's seeds."""
-    return f"data/seed-{seed}" if data.per_seed else "data"
-
-
-def data_stage(data: DataSpec, on_bad_row: str, seed: int = 0) -> Stage:
-    """Return the stage that reads the data; its key changes with what lies behind the settings."""
-    source = sources[data.source]
-    said = data.model_dump(mode="json", exclude={"source", "per_seed"})
-    settings = source.settings.model_validate(data.settings)
-    if data.per_seed and source.redraw is not None:
-        settings = source.redraw(settings, seed)
-        said = settings.model_dump(mode="json")
-    params = {
-        "source": data.source,
-        "settings": said,
-        "fatal": on_bad_row == "fatal",
-        "digest": source.digest(settings),
-    }
-    return Stage(data_name(data, seed), "data", params)
 
 
 def _reports(study: StudySpec) -> dict[str, Any] | None:
@@ -125,13 +106,13 @@ def _add_start(
     place = f"{backbone.name}/seed-{seed}"
     who = {"backbone": backbone.name, "seed": seed}
     settings = backbone.model_dump(mode="json", exclude={"name", "family"})
-    data = data_name(study.data, seed)
+    data = data_needs(study.data, seed, backbone.name)
     # The data's texts, not its files, are read here, so the start can be made while the data is.
     params = {
         **who,
         "family": backbone.family,
         "settings": settings,
-        "data": {key: stages[data].params[key] for key in ("source", "settings", "digest")},
+        "data": texts_params(stages, data),
     }
     start = _add(stages, Stage(f"start/{place}", "start", params, threads=threads))
     params = {
@@ -142,9 +123,12 @@ def _add_start(
         **_probe(study, study.sft),
         **_launch(study),
     }
-    sft = _add(stages, Stage(f"sft/{place}", "train", params, {"model": start, "data": data}, threads))
-    params = {**who, **asked, "method": "sft", "objective": "sft"}
-    _add(stages, Stage(f"eval/{place}/sft", "evaluate", params, {"data": data, "candidate-0": sft}))
+    needs = {"model": start, **data["train"], **(data["validation"] if "probe" in params else {})}
+    sft = _add(stages, Stage(f"sft/{place}", "train", params, needs, threads))
+    for method, model in (("base", start), ("sft", sft)) if study.base else (("sft", sft),):
+        told = {**who, **asked, "method": method, "objective": "none" if method == "base" else "sft"}
+        needs = {**data["test"], "candidate-0": model}
+        _add(stages, Stage(f"eval/{place}/{method}", "evaluate", told, needs))
     return Place(place, who, asked, data, sft)
 
 
@@ -202,7 +186,7 @@ def _add_evaluation(stages: dict[str, Stage], study: StudySpec, name: str, place
     """Add the stage that asks the test of a method's chosen model, and that keeps it for later methods."""
     params = {**place.who, **place.asked, **_told_search(study, name)}
     needs = _chosen_needs(study, name, place)
-    _add(stages, Stage(f"eval/{place.name}/{name}", "evaluate", params, {"data": place.data, **needs}))
+    _add(stages, Stage(f"eval/{place.name}/{name}", "evaluate", params, {**place.data["test"], **needs}))
     if any(spec.after == name for spec in study.methods.values()):
         params = {**place.who, **_told_search(study, name)}
         _add(stages, Stage(f"chosen/{place.name}/{name}", "keep-chosen", params, needs))
@@ -272,7 +256,8 @@ def _told_search(study: StudySpec, name: str) -> dict[str, Any]:
 def _training_needs(study: StudySpec, name: str, place: Place) -> dict[str, str]:
     """Return the stages that a method's training reads, by role."""
     base = _base(study, name, place)
-    return {"model": base.model, "data": place.data, **_part_needs(study, name, base)}
+    asked = place.data["validation"] if study.search else {}
+    return {"model": base.model, **place.data["train"], **asked, **_part_needs(study, name, base)}
 
 
 def _base(study: StudySpec, name: str, place: Place) -> Place:

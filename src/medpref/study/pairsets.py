@@ -16,16 +16,23 @@ def pair_stage(study: StudySpec, spec: PairSpec, base: Place) -> Stage:
     params: dict[str, Any] = {
         "recipes": recipes,
         "kinds": list(spec.kinds) if spec.kinds else None,
-        "visual_kinds": list(sources[study.data.source].visual_kinds),
+        "visual_kinds": _visual_kinds(study, base.who["backbone"]),
     }
-    data = {"data": base.data}
+    data = base.data["pool"]
     if spec.needs_model:
         params |= {"seed": base.who["seed"], "batch": study.generation_batch}
         return Stage(f"pairs/{base.name}/{set_name(spec)}", "pairs", params, {**data, "model": base.model})
     if study.data.per_seed:
         seed = base.who["seed"]
         return Stage(f"pairs/seed-{seed}/{set_name(spec)}", "pairs", {**params, "seed": seed}, data)
-    return Stage(f"pairs/{set_name(spec)}", "pairs", {**params, "seed": study.seeds[0]}, data)
+    own = f"{base.who['backbone']}/" if study.data.differs else ""
+    return Stage(f"pairs/{own}{set_name(spec)}", "pairs", {**params, "seed": study.seeds[0]}, data)
+
+
+def _visual_kinds(study: StudySpec, backbone: str) -> list[str]:
+    """Return the question kinds whose answer has to be read off the image, of all that is learnt from."""
+    named = (sources[part.source].visual_kinds for part in study.data.parts("pool", backbone).values())
+    return list(dict.fromkeys(kind for kinds in named for kind in kinds))
 
 
 def set_name(spec: PairSpec) -> str:

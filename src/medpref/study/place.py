@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from medpref.study.datasets import Use
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -13,12 +15,12 @@ class Place:
         name: ``BACKBONE/seed-SEED``.
         who: backbone and seed, as parameters.
         asked: the parameters of evaluations.
-        data: the name of the stage with its data.
+        data: for each use, the stages with its data by role.
         model: the name of the stage that makes the model that methods start from.
     """
 
     name: str
     who: Mapping[str, Any]
     asked: Mapping[str, Any]
-    data: str
+    data: Mapping[Use, Mapping[str, str]]
     model: str

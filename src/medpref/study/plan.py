@@ -4,6 +4,7 @@ Not counted: the start's own warm-up, and answers to validation questions.
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,25 +18,28 @@ from medpref.backbones.base import Size
 from medpref.backbones.hf import HFBackbone
 from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
-from medpref.pairs.sources import sources
 from medpref.scoring.cells import Cell
 from medpref.scoring.inputs import InputCache, number_images
 from medpref.scoring.scorer import Scorer
 from medpref.starts import backbones
+from medpref.study.datasets import data_needs, training_texts
 from medpref.study.dry.costs import StagePlan, StudyPlan
 from medpref.study.dry.data import DryData, Sampled
 from medpref.study.dry.evaluation import EvaluationPlanner
 from medpref.study.dry.flops import forward_flops, training_flops
+from medpref.study.dry.judging import plan_judging
 from medpref.study.dry.measure import measure
 from medpref.study.dry.memory import forward_memory, training_memory
 from medpref.study.dry.outline import outlines, what_trains
 from medpref.study.dry.passes import Asked, lay_out, mean_of, spread, times
+from medpref.study.dry.resources import plan_disk
 from medpref.study.dry.sizes import Load, Mode, Model
-from medpref.study.graph import build_graph, data_name
+from medpref.study.executors import executors
+from medpref.study.graph import build_graph
 from medpref.study.spec import StudySpec
 from medpref.study.stage import Stage
 from medpref.study.stages.training import Fitting
-from medpref.training.groups import PairGroups, hold_out, row_lengths
+from medpref.training.groups import PairGroups, count_groups, hold_out, row_lengths
 from medpref.training.parts import TrainingPart
 from medpref.training.reference import IMAGES_PER_BATCH, reference_batches
 from medpref.training.sampler import BatchSize, Mixture, run_batches
@@ -66,11 +70,21 @@ def plan_study(study: StudySpec, *, sample: int = SAMPLE_IMAGES, laid_out: int =
     """
     stages = build_graph(study, threads=1)
     with _one_thread(), tempfile.TemporaryDirectory(prefix="medpref-plan-") as folder:
-        first = data_name(study.data, study.searched()[0])
-        data = DryData(stages[first].params, Path(folder), sample)
+        first = data_needs(study.data, study.searched()[0])
+        names = dict.fromkeys(name for needs in first.values() for name in needs.values())
+        data = DryData({name: stages[name].params for name in names}, Path(folder), sample)
         planner = _Planner(study, stages, data, laid_out)
         found = planner.plan()
-    return StudyPlan(study.study, tuple(found), (*data.notes, *planner.notes))
+        models = sum(1 for stage in stages.values() if stage.work == "evaluate")
+        judging = tuple(plan_judging(study, data, models))
+    disk = plan_disk(found, len(study.seeds), _side_by_side(study))
+    return StudyPlan(study.study, tuple(found), (*data.notes, *planner.notes), disk, judging)
+
+
+def _side_by_side(study: StudySpec) -> int:
+    """Return how many trainings run at a time."""
+    settings = executors[study.executor.on].settings.model_validate(study.executor.settings)
+    return getattr(settings, "jobs", None) or study.workers or min(os.cpu_count() or 1, 2)
 
 
 @contextmanager
@@ -124,8 +138,8 @@ class _Planner:
         """Plan a method's candidates, those of equal cost together."""
         alike: dict[str, list[Stage]] = {}
         for role, name in evaluation.needs.items():
-            if role.startswith("candidate-"):
-                stage = self._stages[name]
+            stage = self._stages[name]
+            if role.startswith("candidate-") and stage.work == "train":
                 alike.setdefault(_cost_key(stage), []).append(stage)
         method = evaluation.params["method"]
         planned = []
@@ -144,6 +158,10 @@ class _Planner:
         chunk: dict[str, Any] = {"head_chunk": settings.head_chunk} if settings.head_chunk else {}
         scorer = Scorer(backbone, inputs, precision=settings.precision, **chunk)
         parts, factor = self._parts(stage, inputs)
+        groups = count_groups(parts, settings, stage.params["seed"])
+        whole = settings.counted(round(factor * groups)).steps
+        # No more passes are drawn than the sample has: the rest are like them.
+        settings = settings.counted(groups)
         drawn = _draw(parts, settings, scorer, stage.params["seed"])
         chosen = self._choose(drawn, name)
         laid = [lay_out(scorer, each.asked) for each in chosen]
@@ -169,7 +187,7 @@ class _Planner:
             work="train",
             backbone=stage.params["backbone"],
             runs=runs,
-            steps=settings.steps,
+            steps=whole,
             pairs=passes * fmean(each.pairs for each in chosen),
             step=times(mean_of([made for made, _ in laid]), passes),
             cached_images=passes * encoded,
@@ -231,7 +249,7 @@ class _Planner:
         parts, factor = [], 1.0
         for said in stage.params["parts"]:
             made = stage.needs.get(f"pairs/{said['name']}")
-            found = self._data.pair_set(self._stages[made]) if made else self._data.train
+            found = self._data.pair_set(self._stages[made]) if made else self._data.train(stage)
             factor = max(factor, found.factor)
             pairs = self._fitting(stage, found, inputs)
             objective = objectives[said["objective"]]
@@ -254,9 +272,7 @@ class _Planner:
         if stage.name not in self._outlines:
             params = stage.params
             settings = backbones[params["family"]].settings.model_validate(params["settings"])
-            source = sources[params["data"]["source"]]
-            given = source.settings.model_validate(params["data"]["settings"])
-            backbone = outlines[params["family"]](settings, lambda: source.texts(given))
+            backbone = outlines[params["family"]](settings, lambda: training_texts(params["data"]))
             inputs = InputCache(backbone)
             self._outlines[stage.name] = backbone, inputs, measure(backbone, self._image_sizes(inputs))
         return self._outlines[stage.name]
@@ -266,7 +282,7 @@ class _Planner:
         if not inputs.backbone.sizes_matter:
             return []
         shown = dict.fromkeys(
-            path for pair in self._data.train.pairs for p in pair.images.values() for path in p
+            path for pair in self._data.all_train() for p in pair.images.values() for path in p
         )
         return [inputs.size(path) for path in spread(list(shown), MEASURED_IMAGES)]
 

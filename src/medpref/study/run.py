@@ -5,8 +5,6 @@ import os
 import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,24 +15,26 @@ from rich.console import Console
 
 from medpref import __version__
 from medpref.errors import InputError, RunError
-from medpref.evaluation.log import read_logs
+from medpref.evaluation.log import name_study, read_logs
 from medpref.evaluation.looking import judge_errors, read_judged_errors, wrong_answers
 from medpref.evaluation.results import build_results
 from medpref.evaluation.tasks import headlines, named_slices
-from medpref.files import disk_errors, read_json, read_jsonl, write_json
+from medpref.files import disk_errors, read_json, write_json
 from medpref.pairs.llm.asker import LiveAsker
 from medpref.progress import Progress
-from medpref.study.cache import fetch_starts, keep_starts
+from medpref.study.cache import Found, StageStore, fetch_stages, keep_stages
+from medpref.study.data_facts import data_facts
+from medpref.study.executors import executors
 from medpref.study.graph import build_graph
 from medpref.study.machine import describe_machine
 from medpref.study.manifest import MANIFEST, make_manifest
-from medpref.study.schedule import run_stages
+from medpref.study.schedule import Where, run_stages
 from medpref.study.spec import StudySpec
 from medpref.study.stage import STAMP, Stage, stage_folder, stage_keys
-from medpref.study.stages.pairs import LEFT_OUT
 from medpref.study.stages.training import REUSE
 
-LOGS = ("*.eval.jsonl", "search.json", "training.jsonl")
+EVALUATIONS = "*.eval.jsonl"
+LOGS = (EVALUATIONS, "search.json", "training.jsonl")
 REVIEW = "review"
 """Where logs keep what experts said of the answers."""
 
@@ -49,7 +49,7 @@ def run_study(study: StudySpec, folder: Path, console: Console, cache: Path | No
         study: the study.
         folder: where everything goes.
         console: for progress.
-        cache: a folder that keeps trained starts, reference log-probs and image features for other runs; by
+        cache: a folder that keeps finished stages, reference log-probs and image features for other runs; by
             default the last two are kept in the run's own folder.
 
     Returns:
@@ -83,16 +83,18 @@ def _run(study: StudySpec, folder: Path, console: Console, cache: Path | None) -
     workers = study.workers or min(cores, 2)
     # Starts that run side by side share the cores: more threads than cores wait for each other.
     beside = min(workers, len(study.backbones) * len(study.seeds))
-    stages = build_graph(study, threads=max(1, min(cores, 2) // beside))
+    stages = build_graph(study, threads=study.threads or max(1, min(cores, 2) // beside))
     keys = stage_keys(stages)
     _check_folder(folder, study)
-    if cache:
-        fetch_starts(cache, folder, keys)
+    store = StageStore(cache) if cache else None
+    if store:
+        _tell_found(fetch_stages(store, stages, keys, folder), console)
     with Progress(console) as progress:
-        run_stages(stages, keys, folder, workers, progress, cache=cache or folder / "cache")
-    if cache:
-        keep_starts(cache, folder, keys)
-    collect_logs(folder, stages)
+        kept = cache or folder / "cache"
+        run_stages(stages, keys, folder, _where(study, workers), progress, cache=kept, store=store)
+    if store:
+        keep_stages(store, stages, keys, folder)
+    collect_logs(folder, stages, study.study)
     write_json(folder / "logs" / MANIFEST, make_manifest(folder, read_logs(folder / "logs")))
     judge_wrong_answers(folder, study)
     results = summarise(folder, study)
@@ -106,6 +108,21 @@ def _run(study: StudySpec, folder: Path, console: Console, cache: Path | None) -
             for file in report["damaged"]:
                 console.print(f"{stage}: {kind} were computed again, as this file is damaged: {file}")
     return results
+
+
+def _where(study: StudySpec, workers: int) -> Where:
+    said = study.executor
+    return Where(said.on, executors[said.on].settings.model_validate(said.settings), workers)
+
+
+def _tell_found(found: dict[str, Found], console: Console) -> None:
+    """Say how many stages other runs have computed, and which of these were damaged."""
+    count = sum(1 for what in found.values() if what == "reused")
+    if count:
+        console.print(f"{count} of {len(found)} stages come from the cache.")
+    for name, what in found.items():
+        if what == "damaged":
+            console.print(f"{name} is computed again, as its files in the cache are damaged.", markup=False)
 
 
 def reused(folder: Path, stages: dict[str, Stage]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -130,8 +147,11 @@ def _check_folder(folder: Path, study: StudySpec) -> None:
     write_json(mark, json.loads(study.model_dump_json()))
 
 
-def collect_logs(folder: Path, stages: dict[str, Stage]) -> None:
-    """Put the logs of the present stages into ``logs``: reports read that folder and nothing else."""
+def collect_logs(folder: Path, stages: dict[str, Stage], study: str) -> None:
+    """Put the logs of the present stages into ``logs``: reports read that folder and nothing else.
+
+    Stages do not know the study's name, so that other studies can use them; it gets into the logs here.
+    """
     target = folder / "logs"
     new = folder / "logs.partial"
     shutil.rmtree(new, ignore_errors=True)
@@ -146,53 +166,13 @@ def collect_logs(folder: Path, stages: dict[str, Stage]) -> None:
             for pattern in LOGS:
                 for log in stage_folder(folder, name).glob(pattern):
                     shutil.copyfile(log, place / log.name)
+            for log in place.glob(EVALUATIONS):
+                name_study(log, study)
         if (target / REVIEW).is_dir():
             # What people said cannot be computed anew.
             shutil.copytree(target / REVIEW, new / REVIEW)
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
-
-
-def data_facts(folder: Path, stages: dict[str, Stage]) -> dict[str, Any]:
-    """Return what the data stage told of the data, with what became of the pairs later.
-
-    Added are the pairs that were too long for a backbone, and under ``left_out`` those that a recipe made
-    nothing of.
-    """
-    facts: dict[str, Any] = _facts_of_all(
-        [
-            read_json(stage_folder(folder, name) / "data.json")
-            for name, stage in stages.items()
-            if stage.work == "data"
-        ]
-    )
-    facts["left_out"] = {}
-    for name, stage in stages.items():
-        if stage.work == "pairs":
-            rows = [row for _, row in read_jsonl(stage_folder(folder, name) / LEFT_OUT)]
-            reasons = Counter(f"{name}: {row['recipe']}: {row['reason']}" for row in rows)
-            facts["left_out"].update(sorted(reasons.items()))
-        skipped = stage_folder(folder, name) / "too-long.jsonl"
-        # A reference pass skips the same pairs as the training that it is for.
-        if skipped.is_file() and not name.startswith("reference/"):
-            count = sum(1 for _ in read_jsonl(skipped))
-            if count:
-                facts["quarantined"][f"{name}: too long for the backbone"] = count
-    return facts
-
-
-def _facts_of_all(read: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the facts of the data; of data drawn for each seed, the first's, with the most leaks of any."""
-    facts = dict(read[0])
-    if len(read) > 1:
-        facts["notes"] = [
-            *facts.get("notes", []),
-            f"Train, pool and validation are drawn anew for each of {len(read)} seeds; the test is the same.",
-        ]
-        leaked = [each["leakage"]["also_in_train"] for each in read]
-        facts["leakage"] = {**facts["leakage"], "also_in_train": max(leaked)}
-        facts["quarantined"] = dict(sum((Counter(each["quarantined"]) for each in read), Counter()))
-    return facts
 
 
 def put_aside(folder: Path) -> str | None:
@@ -231,6 +211,7 @@ def summarise(folder: Path, study: StudySpec) -> dict[str, Any]:
         controls=study.controls,
         headline=headlines(study.tasks),
         slices=named_slices(study.tasks),
+        apart=("base",) if study.base else (),
         judged=read_judged_errors(folder / "logs"),
     )
 

@@ -1,5 +1,6 @@
 """What a study file may say."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,9 @@ from medpref.evaluation.radiology import metrics
 from medpref.evaluation.tasks import tasks
 from medpref.files import UserPath
 from medpref.objectives import objectives
-from medpref.pairs.sources import sources
 from medpref.starts import backbones
+from medpref.study.datasets import DataSpec, Use
+from medpref.study.executors import executors
 from medpref.study.explain import check_settings
 from medpref.study.method import MethodSpec, Name, Settled, Strict, located
 from medpref.study.presets import with_preset
@@ -26,30 +28,6 @@ class BackboneSpec(Settled):
 
     name: Name
     family: str
-
-
-class DataSpec(Settled):
-    """Where images, questions and pairs come from: a source and its settings.
-
-    Attributes:
-        source: the source's name.
-        per_seed: draw train, pool and validation anew for each of the study's seeds; the test stays the same.
-    """
-
-    source: str
-    per_seed: bool = False
-
-    def check(self) -> None:
-        """Look up the source and check its settings. Raises `InputError`."""
-        source = sources[self.source]
-        check_settings(source.settings, self.settings)
-        if self.per_seed and source.redraw is None:
-            able = [name for name, other in sources.items() if other.redraw is not None]
-            raise InputError(
-                f"the source {self.source!r} cannot be drawn anew",
-                where="per_seed",
-                remedy=f"Leave it out; it is for {', '.join(able)}.",
-            )
 
 
 class SearchSpec(Strict):
@@ -131,14 +109,25 @@ class LaunchSpec(Strict):
     processes: int | None = Field(None, ge=1)
 
 
+class ExecutorSpec(Settled):
+    """Where stages are worked on: an executor's name, and its settings."""
+
+    on: str = "local"
+
+    def check(self) -> None:
+        """Look up the executor, and check its settings. Raises `InputError`."""
+        check_settings(executors[self.on].settings, self.settings)
+
+
 class StudySpec(Strict):
     """A whole study.
 
     Attributes:
         study: the name, also of the folder under ``runs/``.
         title: a line for the report.
-        data: the source.
+        data: the source, or several.
         backbones: one or more.
+        base: also ask the backbones as they are before SFT, as the method ``base``.
         sft: how the prepared backbone becomes the SFT model that every method starts from.
         methods: by the name that stands in the tables; what a preset says is in place.
         controls: the methods that all others are compared with; ``sft`` is the starting point itself.
@@ -156,6 +145,9 @@ class StudySpec(Strict):
         on_too_long: stop at a pair that does not fit the context, or leave it out, counted and named.
         generation_batch: questions that are answered at a time.
         workers: processes that run stages side by side; by default one for each core, two at most.
+        threads: processor threads of starts and SFT, a part of what their results depend on; by default as
+            many as the workers leave, two at most.
+        executor: what works on the stages: processes on this machine, or a cluster's jobs.
         launch: train in several processes at once; by default each training is one process.
     """
 
@@ -163,6 +155,7 @@ class StudySpec(Strict):
     title: str = ""
     data: DataSpec
     backbones: tuple[BackboneSpec, ...] = Field(min_length=1)
+    base: bool = False
     sft: TrainingSettings = TrainingSettings()
     methods: dict[Name, MethodSpec] = Field({})
     controls: tuple[str, ...] = ("sft",)
@@ -179,6 +172,8 @@ class StudySpec(Strict):
     on_too_long: Literal["fatal", "skip"] = "fatal"
     generation_batch: int = Field(256, ge=1)
     workers: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1)
+    executor: ExecutorSpec = ExecutorSpec()
     launch: LaunchSpec | None = None
     folder: Path | None = None
 
@@ -215,15 +210,17 @@ class StudySpec(Strict):
             if seed not in self.seeds:
                 raise InputError(f"{seed} is no seed of this study", where="search.seeds")
         self._check_order()
-        if "sft" in self.methods:
-            raise InputError(
-                "a method cannot be called 'sft': that is the starting point",
-                where="methods.sft",
-                remedy="Call it sft-continued.",
-            )
+        for name, what in (("sft", "the starting point"), ("base", "the backbone before SFT")):
+            if name in self.methods:
+                raise InputError(
+                    f"a method cannot be called {name!r}: that is {what}",
+                    where=f"methods.{name}",
+                    remedy=f"Call it {name}-continued." if name == "sft" else "Give it another name.",
+                )
+        own = ["sft", *(["base"] if self.base else [])]
         for name in self.controls:
-            if name != "sft" and name not in self.methods:
-                remedy = did_you_mean(name, ["sft", *self.methods])
+            if name not in own and name not in self.methods:
+                remedy = did_you_mean(name, [*own, *self.methods])
                 raise InputError(
                     f"control {name!r} is no method of this study", where="controls", remedy=remedy
                 )
@@ -236,6 +233,7 @@ class StudySpec(Strict):
         """Look up everything that the study names, and check its settings."""
         with located("data"):
             self.data.check()
+            self.data.check_backbones(spec.name for spec in self.backbones)
         for number, backbone in enumerate(self.backbones):
             with located(f"backbones.{number}"):
                 check_settings(backbones[backbone.family].settings, backbone.settings)
@@ -256,18 +254,22 @@ class StudySpec(Strict):
                 self.reports.check()
                 if not any(tasks[name].reports for name in self.tasks):
                     raise InputError("no task of this study has reports or captions to score")
-        given = sources[self.data.source].tasks
-        for key, task in [
-            *(("tasks", t) for t in self.tasks),
-            *([("search.task", self.search.task)] if self.search else []),
-        ]:
-            with located(key):
-                tasks[task]  # raises for an unknown name
-            if task not in given:
-                remedy = f"It gives {', '.join(given)}."
-                raise InputError(
-                    f"data source {self.data.source!r} has no task {task!r}", where=key, remedy=remedy
-                )
+        with located("executor"):
+            self.executor.check()
+        self._check_tasks("tasks", self.tasks, "test")
+        if self.search:
+            self._check_tasks("search.task", [self.search.task], "validation")
+
+    def _check_tasks(self, key: str, names: Sequence[str], use: Use) -> None:
+        """Look up tasks, and check that the data has something to ask of them. Raises `InputError`."""
+        given = self.data.tasks(use)
+        with located(key):
+            for name in names:
+                tasks[name]  # raises for an unknown name
+                if name not in given:
+                    what = f"data source {self.data.source!r} has" if self.data.source else "these sets have"
+                    remedy = f"It gives {', '.join(given)}."
+                    raise InputError(f"{what} no task {name!r}", remedy=remedy)
 
     def _check_order(self) -> None:
         """Check that methods which begin with others' models name methods, and no circle."""

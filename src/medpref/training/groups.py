@@ -16,6 +16,7 @@ from medpref.scoring.cells import Cell
 from medpref.scoring.inputs import InputCache
 from medpref.scoring.scorer import Scorer
 from medpref.training.parts import TrainingPart
+from medpref.training.settings import TrainingSettings
 
 
 class Group(NamedTuple):
@@ -159,6 +160,11 @@ def hold_out(parts: Sequence[TrainingPart], share: float, seed: int) -> HeldOut:
             remedy="Lower validation_share, or add pairs on other images.",
         )
     return HeldOut(tuple(divided[0]), tuple(divided[1]))
+
+
+def count_groups(parts: Sequence[TrainingPart], settings: TrainingSettings, seed: int) -> int:
+    """Return how many groups are trained on, those held out left out."""
+    return len(PairGroups(hold_out(parts, settings.validation_share, seed).train, settings.pairs_per_group))
 
 
 def _key(pair: Pair) -> str:

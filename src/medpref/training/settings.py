@@ -1,6 +1,7 @@
 """How a run trains."""
 
 from collections.abc import Callable
+from math import ceil
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -41,6 +42,7 @@ class TrainingSettings(BaseModel):
 
     Attributes:
         steps: optimizer steps.
+        epochs: in place of `steps`, how often all groups are passed over.
         images_per_step: how many groups (an image with its pairs) one forward pass sees.
         pairs_per_image: the most pairs of one image in one group.
         group_by_image: put pairs on one image into one group, so that they share the image's tokens. Off,
@@ -95,6 +97,7 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(100, ge=1)
+    epochs: float | None = Field(None, gt=0)
     images_per_step: int = Field(16, ge=1)
     pairs_per_image: int = Field(4, ge=1)
     group_by_image: bool = True
@@ -133,6 +136,8 @@ class TrainingSettings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainingSettings":
+        if self.epochs is not None and self.tokens_per_step is not None:
+            raise ValueError("epochs are counted in groups: with tokens_per_step, set steps")
         if (self.validation_share > 0) != (self.evaluate_every is not None):
             raise ValueError("validation_share and evaluate_every need each other")
         if self.patience is not None and self.evaluate_every is None:
@@ -146,6 +151,13 @@ class TrainingSettings(BaseModel):
             raise ValueError("quantize needs lora and reference: adapters-off")
         rises(self.best_metric)  # raises for an unknown name
         return self
+
+    def counted(self, groups: int) -> "TrainingSettings":
+        """Return the settings with as many steps as the epochs take over so many groups, rounded up."""
+        if self.epochs is None:
+            return self
+        steps = ceil(self.epochs * groups / (self.images_per_step * self.accumulate))
+        return self.model_copy(update={"steps": max(1, steps)})
 
     @property
     def pairs_per_group(self) -> int:

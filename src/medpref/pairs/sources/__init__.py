@@ -9,6 +9,7 @@ from medpref.pairs.sources import phantoms as phantoms
 from medpref.pairs.sources import pmc_vqa as pmc_vqa
 from medpref.pairs.sources import pubmedvision as pubmedvision
 from medpref.pairs.sources import release as release
+from medpref.pairs.sources import replica as replica
 from medpref.pairs.sources import review as review
 from medpref.pairs.sources import slake as slake
 from medpref.pairs.sources import table as table

@@ -1,10 +1,14 @@
 """What a study would cost: the records that a dry run fills in."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from medpref.study.dry.memory import Memory
 from medpref.study.dry.passes import Pass
+
+if TYPE_CHECKING:
+    from medpref.study.dry.judging import JudgePlan
+    from medpref.study.dry.resources import Disk
 
 
 class RunCost(NamedTuple):
@@ -68,11 +72,15 @@ class StudyPlan:
         study: its name.
         stages: trainings, reference passes, and what is asked of the models that come of them.
         notes: where figures come from a sample or a stand-in.
+        disk: what models and checkpoints take, or None where nothing is trained.
+        judging: what is asked of endpoints to score answers.
     """
 
     study: str
     stages: tuple[StagePlan, ...]
     notes: tuple[str, ...]
+    disk: "Disk | None" = None
+    judging: "tuple[JudgePlan, ...]" = ()
 
     def total(self, figure: Literal["tokens", "flops"], work: str | None = None) -> float:
         """Sum up a run's cost over all runs, of all stages or of one kind of `work`."""
@@ -90,4 +98,12 @@ class StudyPlan:
             "flops": self.total("flops"),
         }
         stages = [stage.to_json() for stage in self.stages]
-        return {"study": self.study, "notes": list(self.notes), "stages": stages, "totals": totals}
+        disk = {**self.disk._asdict(), "total": self.disk.total} if self.disk else None
+        return {
+            "study": self.study,
+            "notes": list(self.notes),
+            "stages": stages,
+            "totals": totals,
+            "disk": disk,
+            "judging": [plan.to_json() for plan in self.judging],
+        }

@@ -1,7 +1,7 @@
 """Data for a dry run: pairs of a sample of the images by the study's own recipes, and some of the test."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from medpref.pairs.recipes import RecipeContext
 from medpref.pairs.sample import Sample
 from medpref.pairs.sources import sources
 from medpref.pairs.sources.base import Source
+from medpref.study.datasets import USES, Use
 from medpref.study.method import RECIPES
 from medpref.study.stage import Stage
 from medpref.study.stages.pairs import of_kinds
@@ -59,28 +60,50 @@ class DryData:
     """A study's pairs on a sample of images, and its test questions on another.
 
     Args:
-        params: of the study's data stage.
+        params: of the study's data stages, by name.
         folder: where images go that are drawn.
         limit: the most images of train, and of the pool; of the test there are fewer.
     """
 
     def __init__(self, params: Mapping[str, Any], folder: Path, limit: int) -> None:
-        source = sources[params["source"]]
-        whole = source.settings.model_validate(params["settings"])
-        data = source.load(_shortened(source, whole, limit), folder / "data", params["fatal"], lambda _: None)
-        self.train = _sample(data.train, limit, _drawn(source, whole, "train"))
-        self.pool = _sample(data.pool, limit, _drawn(source, whole, "pool"))
         self.notes: dict[str, None] = {}
         """What the pairs are not as they will be."""
-        for name, sampled in (("train", self.train), ("pool", self.pool)):
-            if sampled.images < sampled.of:
-                self.notes[f"{name}: figures come from {sampled.images} of {sampled.of} images"] = None
         self._folder = folder
+        self._limit = limit
+        self._train: dict[str, Sampled] = {}
+        self._pool: dict[str, Sampled] = {}
+        self._tests: dict[str, Questions] = {}
+        for name, said in params.items():
+            self._read(name, said)
         self._made: dict[str, Sampled] = {}
-        tested = {task: own for (split, task), own in data.samples.items() if split == "test"}
-        drawn, most = _drawn(source, whole, "test"), min(limit, TEST_IMAGES)
-        self._tests = {task: _questions(own, most, drawn) for task, own in tested.items()}
         self._shown: dict[tuple[str, str], Sequence[Sample]] = {}
+
+    def _read(self, name: str, said: Mapping[str, Any]) -> None:
+        """Read a source, and keep samples of what the study uses it for."""
+        source, limit = sources[said["source"]], self._limit
+        whole = source.settings.model_validate(said["settings"])
+        short = _shortened(source, whole, limit)
+        data = source.load(short, self._folder / name, said["fatal"], lambda _: None)
+        self._train[name] = _sample(data.train, limit, _drawn(source, whole, "train"))
+        self._pool[name] = _sample(data.pool, limit, _drawn(source, whole, "pool"))
+        uses = said.get("use", USES)
+        for use, sampled in (("train", self._train[name]), ("pool", self._pool[name])):
+            if use in uses and sampled.images < sampled.of:
+                told = use if name == "data" else f"{name.removeprefix('data/')}, {use}"
+                self.notes[f"{told}: figures come from {sampled.images} of {sampled.of} images"] = None
+        drawn, most = _drawn(source, whole, "test"), min(limit, TEST_IMAGES)
+        for (split, task), own in data.samples.items():
+            if split == "test" and "test" in uses:
+                self._tests[task] = _questions(own, most, drawn)
+
+    def train(self, stage: Stage) -> Sampled:
+        """Return the supervised pairs that a training learns."""
+        return _together([self._train[name] for name in _used(stage, "train")])
+
+    def all_train(self) -> Iterator[Pair]:
+        """Yield the supervised pairs of all sets."""
+        for sampled in self._train.values():
+            yield from sampled.pairs
 
     def test(self, task: str, condition: str) -> tuple[Sequence[Sample], float]:
         """Return test samples as a condition shows them, and how many times larger the whole is.
@@ -110,12 +133,13 @@ class DryData:
 
     def _make(self, stage: Stage) -> Sampled:
         params = stage.params
-        pairs: Sequence[Pair] = of_kinds(self.pool.pairs, params["kinds"])
+        pool = _together([self._pool[name] for name in _used(stage, "pool")])
+        pairs: Sequence[Pair] = of_kinds(pool.pairs, params["kinds"])
         context = RecipeContext(
             seed=params["seed"],
             folder=self._folder / stage.name,
             visual_kinds=params["visual_kinds"],
-            model=_StandIn(self.pool.pairs),
+            model=_StandIn(pool.pairs),
             dry=True,
         )
         for said in params["recipes"]:
@@ -125,7 +149,23 @@ class DryData:
                 self.notes[f"{said['recipe']}: other pairs' chosen responses stand in for the model's"] = None
         if context.left_out:
             self.notes[f"{stage.name}: {len(context.left_out)} pairs of the sample are left out"] = None
-        return self.pool._replace(pairs=pairs)
+        return pool._replace(pairs=pairs)
+
+
+def _used(stage: Stage, use: Use) -> list[str]:
+    """Return the data stages that a stage needs for a use."""
+    return [name for role, name in stage.needs.items() if role == "data" or role.startswith(f"data/{use}/")]
+
+
+def _together(sampled: Sequence[Sampled]) -> Sampled:
+    """Return the samples of several sets as one."""
+    if len(sampled) == 1:
+        return sampled[0]
+    return Sampled(
+        [pair for each in sampled for pair in each.pairs],
+        sum(each.images for each in sampled),
+        sum(each.of for each in sampled),
+    )
 
 
 class _StandIn:

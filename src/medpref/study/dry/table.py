@@ -1,10 +1,14 @@
 """A study's plan in the terminal."""
 
+from collections.abc import Iterator, Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from medpref.study.dry.costs import StagePlan, StudyPlan
+from medpref.study.dry.missing import Missing
+from medpref.study.dry.resources import UTILISATION, gpu_hours
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 
@@ -20,12 +24,14 @@ def short(value: float) -> str:
     return f"{value:.{digits}f}{PREFIXES[size]}"
 
 
-def print_plan(plan: StudyPlan, console: Console) -> None:
+def print_plan(plan: StudyPlan, console: Console, gpu: str | None = None, share: float = UTILISATION) -> None:
     """Print what each step and each run of a study costs, for one backbone after the other.
 
     Args:
         plan: the plan.
         console: where to; without a terminal the tables are plain text.
+        gpu: the GPU whose hours are told.
+        share: of its peak that it reaches.
     """
     for backbone in dict.fromkeys(stage.backbone for stage in plan.stages):
         stages = [stage for stage in plan.stages if stage.backbone == backbone]
@@ -42,6 +48,8 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         f"{short(totals['likelihood_tokens'])} of likelihoods, {short(totals['flops'])}FLOP.",
         highlight=False,
     )
+    for line in _resources(plan, gpu, share):
+        console.print(line, highlight=False, markup=False)
     legend = (
         "unshared: tokens if each response stood in a row of its own. new: images that the tower is run on "
         "where its features are kept; FLOPs count these. training: gradients and the optimizer's means. "
@@ -50,6 +58,39 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
     )
     for line in (legend, *plan.notes):
         console.print(Text(line, style="dim"))
+
+
+def _resources(plan: StudyPlan, gpu: str | None, share: float) -> Iterator[str]:
+    """Yield lines on disk, GPUs and judges."""
+    if plan.disk is not None:
+        yield (
+            f"Disk: {short(plan.disk.models)}B of models, and up to {short(plan.disk.checkpoints)}B of "
+            "checkpoints while trainings run; images, logs and kept features come on top."
+        )
+    if gpu is not None:
+        hours = gpu_hours(plan.total("flops"), gpu, share)
+        yield f"GPU: about {hours:,.2g} hours of one {gpu} at {share:.0%} of its peak (an assumption)."
+    for judged in plan.judging:
+        most = "at most " if judged.at_most else ""
+        cost = (
+            "no prices are given"
+            if judged.cost is None or judged.prices is None
+            else (f"about {judged.cost:,.4g} {judged.prices.currency}")
+        )
+        yield (
+            f"Judge, {judged.name}: {most}{judged.requests:,.0f} requests, {short(judged.prompt_tokens)} "
+            f"tokens read and {short(judged.written)} written: {cost}."
+        )
+
+
+def print_missing(things: Sequence[Missing], console: Console) -> None:
+    """Print what a study needs and is not there."""
+    if not things:
+        console.print("Nothing is missing: all files, packages and keys that the study names are there.")
+        return
+    console.print("Missing:")
+    for thing in things:
+        console.print(f"  {thing.what}  ({thing.wanted})", highlight=False, markup=False)
 
 
 def _table(*columns: str) -> Table:

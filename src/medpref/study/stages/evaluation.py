@@ -1,6 +1,6 @@
 """The stages that ask models: validation, the test, and the baselines that look at nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,21 @@ from medpref.evaluation.log import EvaluationLog, LogHeader, mean_score
 from medpref.evaluation.predict import log_baseline, make_log, predict
 from medpref.evaluation.report_metrics import Facts, read_given_facts, with_facts, with_metrics
 from medpref.evaluation.tasks import tasks
-from medpref.files import read_json, read_jsonl, write_jsonl
+from medpref.files import read_json, read_jsonl, relative_to, write_json, write_jsonl
 from medpref.pairs.sample import Sample
-from medpref.pairs.sources.base import read_split
 from medpref.scoring.inputs import InputCache
+from medpref.study.cache import BESIDE
 from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
 from medpref.study.stages.choice import choose_model
+from medpref.study.stages.reading import data_samples, required_samples
 
 
 def validate(backbone: Backbone, inputs: InputCache, context: StageContext) -> dict[str, Any]:
     """Return the search metric on the validation samples."""
     search = context.params["search"]
     task = tasks[search["task"]]
-    samples = read_split(context.needs["data"], "validation", search["task"])
+    samples = required_samples(context, "validation", search["task"])
     path = context.folder / "validation.predictions.jsonl"
     answers = predict(
         backbone,
@@ -55,7 +56,7 @@ def evaluate(context: StageContext) -> None:
     folder = choose_model(context)
     backbone = load_model(folder / "model")
     inputs = InputCache(backbone)
-    samples = {task: read_split(context.needs["data"], "test", task) for task in params["tasks"]}
+    samples = {task: required_samples(context, "test", task) for task in params["tasks"]}
     # Drawn images are shared by all evaluations of the run: they are named by content.
     drawn = context.run / "shown"
     shown = {
@@ -65,6 +66,7 @@ def evaluate(context: StageContext) -> None:
     }
     # A condition that applies to none of a task's samples has no log.
     shown = {key: samples for key, samples in shown.items() if samples}
+    write_json(context.folder / BESIDE, _beside(shown.values(), drawn, context.run))
     likely = [sum(1 for sample in own if spellings(sample)) for own in shown.values()]
     looked = _looked_at(shown, params.get("attribution"))
     context.expect(
@@ -72,7 +74,7 @@ def evaluate(context: StageContext) -> None:
     )
     for (task, condition), asked in shown.items():
         header = LogHeader(
-            study=params["study"],
+            study="",
             backbone=params["backbone"],
             method=params["method"],
             seed=params["seed"],
@@ -119,8 +121,10 @@ def evaluate(context: StageContext) -> None:
         if params["reports"] and tasks[task].reports:
             log = score_reports(log, params["reports"], context)
         log.write(context.folder / f"{task}.{condition}.eval.jsonl")
-    rows = [row for _, row in read_jsonl(folder / "training.jsonl")]
-    write_jsonl(context.folder / "training.jsonl", rows)
+    trained = folder / "training.jsonl"
+    write_jsonl(
+        context.folder / trained.name, [row for _, row in read_jsonl(trained)] if trained.is_file() else []
+    )
 
 
 def _looked_at(
@@ -131,6 +135,12 @@ def _looked_at(
         return {}
     found = {key: attributable(own, settings["samples"]) for key, own in shown.items() if key[1] == NORMAL}
     return {key: own for key, own in found.items() if own}
+
+
+def _beside(shown: Iterable[Sequence[Sample]], drawn: Path, run: Path) -> list[str]:
+    """Return the drawn images that the logs name, relative to the run: they lie outside the stage."""
+    images = {image for samples in shown for sample in samples for image in sample.images}
+    return sorted(relative_to(image, run) for image in images if image.is_relative_to(drawn))
 
 
 def score_reports(log: EvaluationLog, said: Mapping[str, Any], context: StageContext) -> EvaluationLog:
@@ -151,10 +161,10 @@ def score_reports(log: EvaluationLog, said: Mapping[str, Any], context: StageCon
 def evaluate_baselines(context: StageContext) -> None:
     """Answer the test samples without looking: what a score is worth is its distance from these."""
     for task in context.params["tasks"]:
-        train = read_split(context.needs["data"], "train", task)
-        samples = read_split(context.needs["data"], "test", task)
+        train = data_samples(context, "train", task, "test")
+        samples = required_samples(context, "test", task)
         about = LogHeader(
-            study=context.params["study"],
+            study="",
             backbone="none",
             method="",
             seed=0,

@@ -1,20 +1,21 @@
 """The stage that makes a pair set from the data's pool."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from medpref.errors import InputError, did_you_mean
 from medpref.files import write_jsonl
 from medpref.pairs.pair import Pair
 from medpref.pairs.recipes import RecipeContext
-from medpref.pairs.sources.base import read_data_pairs
 from medpref.pairs.store import read_pairs, write_pairs
 from medpref.scoring.inputs import InputCache
 from medpref.study.answers import ModelAnswers
 from medpref.study.method import RECIPES
 from medpref.study.models import load_model
 from medpref.study.stage import StageContext, stage_functions
+from medpref.study.stages.reading import data_pairs
 
 LEFT_OUT = "left-out.jsonl"
 
@@ -23,7 +24,7 @@ LEFT_OUT = "left-out.jsonl"
 def make_pairs(context: StageContext) -> None:
     """Apply the recipes to the pool; pairs that a recipe makes nothing of go to ``left-out.jsonl``."""
     params = context.params
-    pairs = of_kinds(read_data_pairs(context.needs["data"], "pool"), params["kinds"])
+    pairs = of_kinds(data_pairs(context, "pool"), params["kinds"])
     recipe_context = RecipeContext(
         seed=params["seed"],
         folder=context.folder,
@@ -36,7 +37,7 @@ def make_pairs(context: StageContext) -> None:
         if recipe.needs_model:
             context.expect(len(pairs))
         pairs = recipe.run(pairs, said["settings"], recipe_context)
-    write_pairs(context.folder / "pairs.jsonl", pairs)
+    write_pairs(context.folder / "pairs.jsonl", pairs, context.run)
     write_jsonl(context.folder / LEFT_OUT, [asdict(pair) for pair in recipe_context.left_out])
 
 
@@ -63,4 +64,15 @@ def of_kinds(pairs: Sequence[Pair], kinds: Sequence[str] | None) -> Sequence[Pai
 
 def read_stage_pairs(folder: Path) -> tuple[Pair, ...]:
     """Read what `make_pairs` wrote; the images were checked when the data was read."""
-    return read_pairs(folder / "pairs.jsonl", fatal=True, verify_images=False).pairs
+    found = read_pairs(folder / "pairs.jsonl", fatal=True, verify_images=False).pairs
+    return tuple(map(_with_plain_paths, found))
+
+
+def _with_plain_paths(pair: Pair) -> Pair:
+    """Return a copy without ``..`` in its paths: one image has to have one name in all pair sets."""
+    images = {role: tuple(map(_plain, paths)) for role, paths in pair.images.items()}
+    return replace(pair, images=images, region=_plain(pair.region) if pair.region else None)
+
+
+def _plain(path: Path) -> Path:
+    return Path(os.path.normpath(path))

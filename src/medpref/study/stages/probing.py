@@ -9,9 +9,9 @@ from medpref.errors import InputError
 from medpref.evaluation.log import LogHeader, Record, mean_score
 from medpref.evaluation.predict import make_log, predict
 from medpref.evaluation.tasks import Task, tasks
-from medpref.pairs.sources.base import read_split
 from medpref.scoring.inputs import InputCache
 from medpref.study.stage import StageContext
+from medpref.study.stages.reading import required_samples
 from medpref.training.probe import Probe
 
 
@@ -34,7 +34,7 @@ def make_probe(
         return None
     said = params["probe"]
     task = tasks[said["task"]]
-    samples = read_split(context.needs["data"], "validation", task.name)
+    samples = required_samples(context, "validation", task.name)
     about = LogHeader("", "", "", 0, task.name, task.version, "normal", "validation")
 
     def ask(step: int) -> dict[str, float]:

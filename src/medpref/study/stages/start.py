@@ -5,8 +5,8 @@ from typing import Any
 
 from medpref.backbones.base import Backbone
 from medpref.files import content_hash, file_hash, write_json
-from medpref.pairs.sources import sources
 from medpref.starts import StartContext, backbones
+from medpref.study.datasets import training_texts
 from medpref.study.stage import StageContext, stage_functions
 
 
@@ -15,9 +15,8 @@ def make_start(context: StageContext) -> None:
     """Make or load the backbone that the study starts from."""
     params = context.params
     family = backbones[params["family"]]
-    source = sources[params["data"]["source"]]
     start = StartContext(
-        texts=lambda: source.texts(source.settings.model_validate(params["data"]["settings"])),
+        texts=lambda: training_texts(params["data"]),
         seed=params["seed"],
         folder=context.folder / "checkpoints",
         advance=context.advance,

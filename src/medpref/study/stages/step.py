@@ -22,7 +22,7 @@ def apply_step(context: StageContext) -> None:
     params = context.params
     if params["recipe"] is None:
         pairs = of_kinds(read_data_pairs(context.needs["data"], params["part"]), params["kinds"])
-        write_pairs(context.folder / "pairs.jsonl", pairs)
+        write_pairs(context.folder / "pairs.jsonl", pairs, context.run)
         write_jsonl(context.folder / LEFT_OUT, [])
         return
     said = params["recipe"]
@@ -37,7 +37,8 @@ def apply_step(context: StageContext) -> None:
         workers=context.workers,
         advance=context.advance,
     )
-    write_pairs(context.folder / "pairs.jsonl", recipe.run(pairs, said["settings"], recipe_context))
+    made = recipe.run(pairs, said["settings"], recipe_context)
+    write_pairs(context.folder / "pairs.jsonl", made, context.run)
     write_jsonl(context.folder / LEFT_OUT, [asdict(pair) for pair in recipe_context.left_out])
 
 

@@ -9,7 +9,6 @@ from medpref.errors import InputError
 from medpref.files import read_json, replace_folder, write_json, write_jsonl
 from medpref.objectives import objectives
 from medpref.pairs.pair import Pair
-from medpref.pairs.sources.base import read_data_pairs
 from medpref.scoring.cells import Cell, missing_part
 from medpref.scoring.features import FeatureCache
 from medpref.scoring.inputs import InputCache
@@ -21,8 +20,10 @@ from medpref.study.stages.choice import chosen_params
 from medpref.study.stages.evaluation import validate
 from medpref.study.stages.pairs import read_stage_pairs
 from medpref.study.stages.probing import make_probe
+from medpref.study.stages.reading import data_pairs
 from medpref.study.stages.start import describe_model
 from medpref.training.arguments import last_checkpoint
+from medpref.training.groups import count_groups
 from medpref.training.parts import TrainingPart
 from medpref.training.reference import PassReport, ReferenceLogps, compute_reference
 from medpref.training.reference_store import ReferenceStore
@@ -96,8 +97,8 @@ class Fitting:
 def train(context: StageContext) -> None:
     """Train one candidate, and ask the validation samples where the study searches."""
     params = chosen_params(context)
-    context.expect(TrainingSettings.model_validate(params["training"]).steps)
     if launched := params.get("launch"):
+        context.expect(TrainingSettings.model_validate(params["training"]).steps)
         launch(context, "train-model", Path(launched["config"]), launched["processes"])
     else:
         train_model(context)
@@ -123,6 +124,8 @@ def train_model(context: StageContext) -> None:
     inputs = InputCache(backbone)
     fitting = Fitting(inputs, params["on_too_long"])
     parts = [_part(said, context, fitting) for said in params["parts"]]
+    training = training.counted(count_groups(parts, training, params["seed"]))
+    context.expect(training.steps)
     trainer = PreferenceTrainer(
         backbone,
         parts,
@@ -186,9 +189,7 @@ def _part(said: dict[str, Any], context: StageContext, fitting: Fitting) -> Trai
     made = context.needs.get(f"pairs/{said['name']}")
     reference = context.needs.get(f"reference/{said['name']}")
     return TrainingPart(
-        pairs=fitting.keep(
-            read_stage_pairs(made) if made else read_data_pairs(context.needs["data"], "train")
-        ),
+        pairs=fitting.keep(read_stage_pairs(made) if made else data_pairs(context, "train")),
         objective=objectives[said["objective"]],
         settings=said["settings"],
         reference=ReferenceLogps.load(reference / "reference.safetensors") if reference else None,
