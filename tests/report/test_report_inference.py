@@ -14,7 +14,7 @@ from medpref.report.inference import (
 )
 from medpref.report.layout import Headline, Layout, Role, make_layout
 from medpref.report.load import read_run
-from medpref.report.page import render
+from medpref.report.page import make_content, render
 from medpref.report.tables import Delta, MethodRow, PairTest, Ranked, Score, ScoreTable, score_tables
 
 SCORE = Score(0.7, 0.6, 0.8, 100)
@@ -113,7 +113,7 @@ def test_a_page_says_what_is_separated(separated: Path) -> None:
     results = read_json(separated / "results.json")
     tables = score_tables(results, make_layout(results))
     assert all(found.has_ranks for found in tables)
-    html = render(read_run(separated))
+    html = render(make_content(read_run(separated)))
     assert "▼ lower" in html
     assert "Tests and effect sizes" in html
     assert "Every two methods" in html
@@ -123,7 +123,7 @@ def test_a_page_says_what_is_separated(separated: Path) -> None:
 
 def test_a_page_without_separation_has_no_ranks(tmp_path: Path) -> None:
     run = make_run(tmp_path, Shape(images=6, methods=("sft", "sft-continued", "irpo"), curves=False))
-    html = render(read_run(run))
+    html = render(make_content(read_run(run)))
     assert '<th scope="col">Rank</th>' not in html
     assert html.count("No ranking is warranted") == 2
     assert 'class="method best"' not in html

@@ -12,7 +12,7 @@ from medpref.files import read_json, write_json
 from medpref.report import write_report
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>\u2028 {{ 7 * 7 }}'
-EVERY = ["scores", "kinds", "looking", "errors", "curves", "search", "gallery", "details"]
+EVERY = ["scores", "kinds", "looking", "errors", "why", "curves", "search", "gallery", "details"]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_what_is_not_there_is_left_out(tmp_path: Path, change: dict[str, object]
 def test_results_alone_make_a_page(whole_run: Path, tmp_path: Path) -> None:
     shutil.copy(whole_run / "results.json", tmp_path)
     page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
-    assert page.sections == ["scores", "kinds", "looking", "errors", "details"]
+    assert page.sections == ["scores", "kinds", "looking", "errors", "why", "details"]
 
 
 def test_the_same_logs_make_the_same_page(whole_run: Path, tmp_path: Path) -> None:

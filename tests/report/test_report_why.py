@@ -10,7 +10,7 @@ from medpref.evaluation.log import EvaluationLog, read_log
 from medpref.files import read_jsonl, write_jsonl
 from medpref.report.layout import make_layout
 from medpref.report.load import read_run
-from medpref.report.page import render
+from medpref.report.page import make_content, render
 from medpref.report.why import WhyFigure, why_figures
 from medpref.report.why.files import write_figures
 
@@ -89,11 +89,11 @@ def test_errors_are_told_before_and_after(probed_run: Path) -> None:
 def test_nothing_is_shown_where_there_is_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path, Shape(images=4, methods=("sft", "dpo"), curves=False))
     assert set(figures(run)) == {"errors-phantom-vqa"}
-    assert "Reward accuracy and true" not in render(read_run(run))
+    assert "Reward accuracy and true" not in render(make_content(read_run(run)))
 
 
 def test_the_page_has_the_figures(probed_run: Path) -> None:
-    page = render(read_run(probed_run))
+    page = render(make_content(read_run(probed_run)))
     assert '<section id="why"' in page
     assert "Gradient mass in the region" in page
 
