@@ -21,6 +21,23 @@ from medpref.report.wording import (
 )
 
 _MOST_DETAILS = 12
+_MOST_TEXTS = 3
+# What many cautions of a kind have in common, by their title; the cases stand folded below it.
+_MANY = {
+    "No better than an answer without the image": (
+        "On {count} of {figures} the best method is not measurably better than an answer that never sees the "
+        "image."
+    ),
+    "A gain over one control only": (
+        "{cases}: methods with a gain over {control} have no measurable one over another control."
+    ),
+    "The image may not be used": (
+        "On {count} of {figures} there are methods that do not measurably lose when the image is blanked."
+    ),
+    "Answers without a score": (
+        "On {count} of {figures} there are answers without a score. They count as neither right nor wrong."
+    ),
+}
 
 
 class Finding(NamedTuple):
@@ -31,10 +48,17 @@ class Finding(NamedTuple):
 
 
 class Caution(NamedTuple):
-    """Something a reader has to know before the numbers: a few words, and a sentence or two for each case."""
+    """Something a reader has to know before the numbers.
+
+    Attributes:
+        title: a few words.
+        texts: a sentence or two for each case.
+        summary: one sentence for all cases, of which there are too many to be read first; empty otherwise.
+    """
 
     title: str
     texts: tuple[str, ...]
+    summary: str = ""
 
 
 def find(tables: Sequence[ScoreTable], layout: Layout) -> Finding:
@@ -128,7 +152,21 @@ def cautions(run: RunFolder, tables: Sequence[ScoreTable], layout: Layout) -> li
     texts: dict[str, list[str]] = {}
     for title, text in dict.fromkeys(found):
         texts.setdefault(title, []).append(text)
-    return [Caution(title, tuple(cases)) for title, cases in texts.items()]
+    return [
+        Caution(title, tuple(cases), _summary(title, cases, tables, layout)) for title, cases in texts.items()
+    ]
+
+
+def _summary(title: str, cases: Sequence[str], tables: Sequence[ScoreTable], layout: Layout) -> str:
+    """Return one sentence for many cases; empty for a few, which speak for themselves."""
+    if len(cases) <= _MOST_TEXTS or title not in _MANY:
+        return ""
+    return _MANY[title].format(
+        count=len(cases),
+        figures=f"{counted(len(tables), 'headline figure')} (counted for each backbone)",
+        cases=counted(len(cases), "case"),
+        control=layout.main_control,
+    )
 
 
 def _leakage(leakage: dict[str, int]) -> Iterator[tuple[str, str]]:

@@ -38,6 +38,7 @@ from medpref.report.looking.answers import consistency_tables, flip_tables, nois
 from medpref.report.looking.calibration import calibration_tables, plot_figures
 from medpref.report.looking.errors import error_tables
 from medpref.report.others import count_outputs, legacy_tables, other_tables, unscored_lines
+from medpref.report.overview import overviews
 from medpref.report.review import HARMS, VERDICTS, review_section
 from medpref.report.seeds import seed_figures
 from medpref.report.sheets import TABLES, make_sheets, write_sheets
@@ -111,6 +112,7 @@ def make_content(run: RunFolder, images: Images = Images.EMBED) -> dict[str, Any
         "subject": details.subject(run, tables, layout),
         "cautions": cautions(run, tables, layout),
         "layout": layout,
+        "overviews": overviews(tables, layout),
         "tables": [(table, whiskers(table, layout.main_control), _beside(table, layout)) for table in tables],
         "family": family_sentence(run.results, layout),
         "reliance": [(table, dumbbells(table)) for table in tables if any(row.gaps for row in table.rows)],

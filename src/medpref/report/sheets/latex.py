@@ -55,9 +55,8 @@ def latex_text(sheet: Sheet) -> str:
     """Return a table as a float with caption and label, for ``\\input``; it needs ``\\usepackage{booktabs}``.
 
     Figures stand as on the page, baselines below a rule of their own, the name of the best method in bold
-    where tests separate it from every other one.
+    where tests separate it from every other one; so are single figures that are the best.
     """
-    head = " & ".join(escape(title) for title in sheet.columns)
     label = "".join(char if char.isalnum() else "-" for char in sheet.name)
     return "\n".join(
         [
@@ -65,17 +64,45 @@ def latex_text(sheet: Sheet) -> str:
             r"\centering",
             rf"\caption{{{escape(sheet.caption)}}}",
             rf"\label{{tab:{label}}}",
-            rf"\begin{{tabular}}{{{_alignment(sheet)}}}",
-            r"\toprule",
-            rf"{head} \\",
-            r"\midrule",
-            *_body(sheet.lines),
+            *(_stacked(sheet) if sheet.stacked else _plain(sheet)),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
             "",
         ]
     )
+
+
+def _plain(sheet: Sheet) -> Iterable[str]:
+    head = " & ".join(escape(title) for title in sheet.columns)
+    yield rf"\begin{{tabular}}{{{_alignment(sheet)}}}"
+    yield r"\toprule"
+    yield rf"{head} \\"
+    yield r"\midrule"
+    yield from _body(sheet.lines)
+
+
+def _stacked(sheet: Sheet) -> Iterable[str]:
+    """Yield a table with each difference below its score: a line of scores, then a line of differences."""
+    columns = [title for head in sheet.stacked for title in head.columns]
+    spans = [rf"\multicolumn{{{len(head.columns)}}}{{l}}{{{escape(head.title)}}}" for head in sheet.stacked]
+    # So many columns leave no room for letters of full size.
+    yield r"\scriptsize"
+    yield r"\setlength{\tabcolsep}{3pt}"
+    yield rf"\begin{{tabular}}{{{'l' * (len(columns) + 1)}}}"
+    yield r"\toprule"
+    yield rf"{' & '.join(['', *spans])} \\"
+    yield rf"{' & '.join([escape(sheet.columns[0]), *map(escape, columns)])} \\"
+    yield r"\midrule"
+    yield from _body(half for line in sheet.lines for half in _halves(line))
+
+
+def _halves(line: Line) -> Iterable[Line]:
+    """Yield a line's scores, and its differences where there are any."""
+    name, *cells = line.cells
+    yield line._replace(cells=(name, *cells[::2]))
+    if any(cell is not None for cell in cells[1::2]):
+        yield line._replace(cells=("", *("" if cell is None else cell for cell in cells[1::2])), best=False)
 
 
 def _body(lines: Iterable[Line]) -> Iterable[str]:
@@ -97,7 +124,7 @@ def _alignment(sheet: Sheet) -> str:
 
 def _text(cell: Cell) -> str:
     if isinstance(cell, Figure):
-        return escape(cell.text)
+        return rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.text)
     if isinstance(cell, str):
         return escape(cell)
     return escape(ABSENT if cell is None else number(cell))

@@ -1,6 +1,7 @@
 """Every table of a page as a sheet, from the very rows that the page is made of."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from medpref.evaluation.metrics import is_share
@@ -11,6 +12,7 @@ from medpref.report.likelihood import METRICS, LikelihoodTable
 from medpref.report.others import OtherTable
 from medpref.report.seeds import SeedFigure
 from medpref.report.sheets.looking import calibration_sheets, error_sheets, measures, reliability_sheets
+from medpref.report.sheets.overview import overview_sheets
 from medpref.report.sheets.sheet import Cell, Content, Line, Sheet, delta_cell, file_name, plain, score_cell
 from medpref.report.tables import MethodRow, ScoreTable
 from medpref.report.wording import metric_title, slice_name
@@ -34,7 +36,7 @@ def make_sheets(content: Content) -> list[Sheet]:
             again = names[sheet.name] = names.get(sheet.name, 0) + 1
             # Names that differ only in what no file name has.
             name = sheet.name if again == 1 else f"{sheet.name}-{again}"
-            found.append(Sheet(name, sheet.caption, sheet.columns, sheet.lines))
+            found.append(replace(sheet, name=name))
     return [sheet for sheet in found if sheet.lines]
 
 
@@ -205,6 +207,7 @@ def _named(
 
 
 _MAKERS: Mapping[str, Callable[[Any, Content], Iterator[Sheet]]] = {
+    "overviews": overview_sheets,
     "tables": _scores,
     "likelihood": _likelihood,
     "unscored": _unscored,

@@ -18,6 +18,7 @@ class Figure(NamedTuple):
         text: the number with its interval, as pages show it.
         p_value: the corrected p value, None where no test was made.
         sd: the standard deviation over seeds, None for a single one.
+        best: whether it is set in bold.
     """
 
     value: float | None
@@ -26,6 +27,7 @@ class Figure(NamedTuple):
     text: str
     p_value: float | None = None
     sd: float | None = None
+    best: bool = False
 
 
 Content = Mapping[str, Any]
@@ -42,6 +44,13 @@ class Line(NamedTuple):
     best: bool = False
 
 
+class Head(NamedTuple):
+    """The heads of columns that belong together, below a title of their own."""
+
+    title: str
+    columns: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """One table.
@@ -51,12 +60,15 @@ class Sheet:
         caption: what it shows, in which unit.
         columns: the titles; every line has as many cells.
         lines: the rows.
+        stacked: where given, the columns behind the first are pairs of a score and a difference, and these
+            are the heads of the pairs; LaTeX sets the difference below its score.
     """
 
     name: str
     caption: str
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
+    stacked: tuple[Head, ...] = ()
 
     def __post_init__(self) -> None:
         wrong = [line for line in self.lines if len(line.cells) != len(self.columns)]
