@@ -56,6 +56,18 @@ def test_metrics_by_hand() -> None:
     )
 
 
+def test_of_a_minimal_pair_the_reward_is_that_of_the_clean_image() -> None:
+    plain, scores = batch_metrics(worked(), 0.1), worked()
+    both = Cell.REJECTED_REJECTED
+    minimal = Scores(
+        logps={**scores.logps, both: torch.tensor([-1.0, -1.0])},
+        reference={**scores.reference, both: torch.tensor([-9.0, -9.0])},
+        lengths={**scores.lengths, both: torch.tensor([1, 1])},
+    )
+    # The rejected response is right on the rejected image: that it gained there is no failure.
+    assert batch_metrics(minimal, 0.1) == {**plain, "logps/rejected_rejected_image": -1.0}
+
+
 def test_the_names_are_those_that_users_expect() -> None:
     names = set(batch_metrics(worked(), 0.1))
     assert names >= EXPECTED_BY_USERS

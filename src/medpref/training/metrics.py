@@ -78,7 +78,10 @@ def batch_metrics(scores: Scores, beta: float) -> dict[str, float]:
     reward = beta * scores.delta(chosen)
     metrics["rewards/chosen"] = reward.mean().item()
     for cell, (name, margin_name, accuracy_name) in MARGINS.items():
-        if cell in scores.reference:
+        # Where the rejected response is scored on both images, as in minimal pairs, its reward is that on the
+        # clean one: on the other it may be right.
+        beside = cell is Cell.REJECTED_REJECTED and Cell.CLEAN_REJECTED in scores.reference
+        if cell in scores.reference and not beside:
             other = beta * scores.delta(cell)
             metrics[name] = other.mean().item()
             metrics[margin_name] = (reward - other).mean().item()
