@@ -16,7 +16,8 @@ from medpref.report.wording import in_sentence, metric_name
 _WIDTH, _HEIGHT = 300.0, 150.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34.0, 232.0, 8.0, 128.0
 _LINE = 12.0
-_REWARDS = ("rewards/accuracies", "rewards/image_accuracies")
+# Of the chosen over the rejected response, and of the clean over the rejected image.
+_REWARDS = {"rewards/accuracies": "reward", "rewards/image_accuracies": "by image"}
 
 _Points = tuple[Point, ...]
 
@@ -43,7 +44,7 @@ def accuracy_figure(curves: Sequence[Curve], layout: Layout, backbone: str) -> W
     for method in layout.methods if metric else ():
         own = [curve for curve in curves if curve.method == method]
         truth = [_of(own, key, name, style) for key, name, style in _truths(own, f"{PROBE}{metric}")]
-        reward = [_of(own, key, "reward", "curve") for key in _REWARDS]
+        reward = [_of(own, key, name, "curve") for key, name in _REWARDS.items()]
         if any(truth):
             panels.append((method, [found for found in (*reward, *truth) if found]))
     return WhyFigure(
