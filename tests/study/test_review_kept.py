@@ -16,6 +16,6 @@ def test_a_study_that_is_started_again_keeps_what_people_said(
     write_json(tmp_path / "logs" / "old.json", {})
     write_json(tmp_path / LOGS / PLAN, {"said": "correct"})
     for _ in range(2):
-        collect_logs(tmp_path, {})
+        collect_logs(tmp_path, {}, "toy")
         assert read_json(tmp_path / LOGS / PLAN) == {"said": "correct"}
         assert not (tmp_path / "logs" / "old.json").exists()

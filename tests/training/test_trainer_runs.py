@@ -36,6 +36,7 @@ METRICS = {
     **dict.fromkeys(("simpo", "orpo"), CHOSEN | {"logps/rejected"}),
     "copo": CHOSEN | REWARD | IMAGE,
     **dict.fromkeys(("mdpo", "chip_visual"), PAIRED | IMAGE),
+    "sft_both": CHOSEN | {"logps/rejected_rejected_image"},
     "minimal_pair": PAIRED | IMAGE | {"logps/rejected_rejected_image"},
     "mmedpo": CHOSEN | REWARD | TEXT | {"logps/rejected_rejected_image"} | WEIGHTS,
 }

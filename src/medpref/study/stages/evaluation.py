@@ -122,9 +122,8 @@ def evaluate(context: StageContext) -> None:
             log = score_reports(log, params["reports"], context)
         log.write(context.folder / f"{task}.{condition}.eval.jsonl")
     trained = folder / "training.jsonl"
-    write_jsonl(
-        context.folder / trained.name, [row for _, row in read_jsonl(trained)] if trained.is_file() else []
-    )
+    if trained.is_file():
+        write_jsonl(context.folder / trained.name, [row for _, row in read_jsonl(trained)])
 
 
 def _looked_at(
